@@ -1,0 +1,214 @@
+"""The words of the project as frozen values: tunes, photos, tags, requests and what a generation yields.
+
+Knows no library, no storage and no transport. `LIMITS` feeds validation, the page's sliders and the README.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from faceid.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+
+class Limit(NamedTuple):
+    """An inclusive range and what is used where nothing is given (None: the base model says)."""
+
+    low: float
+    high: float
+    default: float | None
+    unit: str = ""
+
+
+LIMITS: dict[str, Limit] = {
+    "strength": Limit(0, 3, 1),
+    "num_images": Limit(1, 8, 4),
+    "seed": Limit(0, 2**32 - 1, None),
+    "steps": Limit(1, 50, None),
+    "cfg_scale": Limit(0, 15, None),
+    "true_cfg_scale": Limit(1, 10, 1),
+    "identity_start": Limit(0, 1, None),
+    "w": Limit(256, 2048, None, "px"),
+    "h": Limit(256, 2048, None, "px"),
+    "photos": Limit(1, 20, None),
+    "photo_bytes": Limit(1, 20 * 2**20, None, "bytes"),
+    "photo_pixels": Limit(1, 50_000_000, None, "px"),
+    "face_side": Limit(48, 100_000, None, "px"),
+    "title": Limit(1, 200, None, "characters"),
+    "text": Limit(1, 4000, None, "characters"),
+}
+
+CLASS_NAMES = ("man", "woman", "boy", "girl", "person", "baby", "child", "couple")
+REFUSED_CLASS_NAMES = ("cat", "dog", "style")
+TUNE_LIFETIME = timedelta(days=30)
+MODEL_TYPE = "faceid"
+
+
+def check_limit(name: str, value: float) -> None:
+    """InvalidRequest where `value` is outside LIMITS[name]; the text gives the value and the range."""
+    limit = LIMITS[name]
+    if not limit.low <= value <= limit.high:
+        unit = f" {limit.unit}" if limit.unit else ""
+        raise InvalidRequest(f"{name}: {value:g} is outside {limit.low:g} to {limit.high:g}{unit}.", field=name)
+
+
+def now() -> datetime:
+    """The present, UTC, to the millisecond: what the store keeps and the API prints."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A photo as it came: the name its owner knows it by, and the file's bytes."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """The face used from one photo. Pixels and landmarks are of the upright photo (EXIF applied).
+
+    embedding (D,) float32, not normalised, in the space of `face_pack`; aligned (512, 512, 3) uint8 RGB by the FFHQ
+    template; landmarks (5, 2) xy px; thumbnail: an encoded 256 px WebP of `aligned`; score: the detector's, 0 to 1.
+    """
+
+    photo: str
+    face_pack: str
+    box: tuple[float, float, float, float]
+    landmarks: "np.ndarray" = field(repr=False)
+    score: float
+    embedding: "np.ndarray" = field(repr=False)
+    aligned: "np.ndarray" = field(repr=False)
+    thumbnail: bytes = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+class IdentityKey(NamedTuple):
+    """What identity tokens belong to: the adapter with its weights' revision, and the face pack of the vectors."""
+
+    adapter: str
+    face_pack: str
+
+
+@dataclass(frozen=True, eq=False)
+class TunePhoto:
+    """One photo of a tune. `original` is None where photos are not kept; `vectors` maps a face pack to (D,) float32."""
+
+    sha256: str
+    thumbnail: bytes = field(repr=False)
+    original: bytes | None = field(default=None, repr=False)
+    vectors: Mapping[str, "np.ndarray"] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tune:
+    """A cached identity. `name` is its class word (man, woman, …); `options` holds the product's fields that have no
+    effect on a faceid tune (steps, face_crop, …), kept to be given back. Times are UTC."""
+
+    id: int
+    owner: str = field(repr=False)
+    title: str
+    name: str
+    token: str = "ohwx"
+    model_type: str = MODEL_TYPE
+    branch: str = "flux1"
+    base_tune_id: int | None = None
+    callback: str | None = None
+    is_api: bool = False
+    characteristics: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    consent_at: datetime | None = None
+    consent_route: str = ""
+    num_photos: int = 1
+    created_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=now)
+    expires_at: datetime = field(default_factory=lambda: now() + TUNE_LIFETIME)
+
+
+class PictureFile(NamedTuple):
+    """A finished picture on disk: its place in the prompt (from 0), the seed it was drawn from, the PNG's path."""
+
+    index: int
+    seed: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request for pictures and what became of it. `parameters` holds the request's fields as they were decided;
+    status is queued, processing, done, failed or cancelled; a failed prompt has a non-empty `user_error`."""
+
+    id: int
+    owner: str = field(repr=False)
+    text: str = field(repr=False)
+    base_model: str
+    tune_ids: tuple[int, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    status: str = "queued"
+    user_error: str | None = None
+    created_at: datetime = field(default_factory=now)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    pictures: tuple[PictureFile, ...] = ()
+
+
+class FaceTag(NamedTuple):
+    """`<faceid:tune_id:strength>` as it stood in a prompt; column counts characters from 1."""
+
+    tune_id: int
+    strength: float
+    column: int
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedIdentity:
+    """Identity tokens (1, N, D) float16 and the strength they are drawn with, 0 to 3."""
+
+    tokens: "np.ndarray" = field(repr=False)
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationRequest:
+    """All that a base model needs for its pictures: checked, without a tag, a photo or an owner.
+
+    identity_start is the fraction of the steps after which the identity is added (0: from the first step);
+    true_cfg_scale > 1 draws a second pass with the negative prompt; width and height are px, multiples of 16.
+    Picture i is drawn from seed + i.
+    """
+
+    base_model: str
+    prompt: str = field(repr=False)
+    seed: int
+    num_images: int
+    num_inference_steps: int
+    guidance_scale: float
+    width: int
+    height: int
+    identities: tuple[WeightedIdentity, ...] = ()
+    negative_prompt: str = field(default="", repr=False)
+    true_cfg_scale: float = 1.0
+    identity_start: float = 0.0
+
+
+class StepDone(NamedTuple):
+    """`step` of `steps` (from 1) of picture `index` (from 0) is finished."""
+
+    index: int
+    step: int
+    steps: int
+
+
+class Picture(NamedTuple):
+    """Picture `index` (from 0), drawn from `seed`. The image is RGB."""
+
+    index: int
+    seed: int
+    image: "Image"

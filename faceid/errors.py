@@ -1,0 +1,89 @@
+"""What can go wrong, as a tree. Owns the errors' shapes; knows nothing of where they are shown.
+
+FaceIDError
+├── UserError                 the caller can mend it; only these texts are shown to users
+│   ├── InvalidRequest        a field is missing or out of range                    .field
+│   │   ├── InvalidPhotos     some photos cannot be used                            .problems
+│   │   └── PromptSyntaxError a tag cannot be read                                  .column
+│   ├── NotAdmitted           no key, or not one that is admitted here
+│   ├── NotFound              no such object of this owner
+│   ├── Unavailable           this machine cannot do it; says what it can do
+│   ├── QueueFull             too many are waiting                                  .retry_after
+│   └── StorageFull           the disk is full, nothing was written
+├── Cancelled                 the caller stopped the work
+└── SetupError                the operator can mend it: a setting, weights, a licence
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class PhotoProblem(NamedTuple):
+    """Why one photo cannot be used: its name as uploaded, what is wrong with it and what to do."""
+
+    photo: str
+    message: str
+
+
+class FaceIDError(Exception):
+    """The root: every error the project raises on purpose."""
+
+
+class UserError(FaceIDError):
+    """The caller can mend it. The text says what was wrong, which value, what to do."""
+
+
+class InvalidRequest(UserError):
+    """A field is missing, of the wrong kind or out of range. `field` is the product's name of it."""
+
+    def __init__(self, message: str, *, field: str):
+        super().__init__(message)
+        self.field = field
+
+
+class InvalidPhotos(InvalidRequest):
+    """Some photos cannot be used; `problems` has one entry for each of them."""
+
+    def __init__(self, problems: Iterable[PhotoProblem]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{p.photo}: {p.message}" for p in self.problems), field="images")
+
+
+class PromptSyntaxError(InvalidRequest):
+    """A tag in the prompt cannot be read. `column` counts characters from 1."""
+
+    def __init__(self, message: str, *, column: int):
+        super().__init__(f"{message} (column {column})", field="text")
+        self.column = column
+
+
+class NotAdmitted(UserError):
+    """No key, or a key that is not admitted here."""
+
+
+class NotFound(UserError):
+    """No such object of this owner; somebody else's object gives the same error."""
+
+
+class Unavailable(UserError):
+    """This machine cannot do it: a base model that is not loaded, a face pack that does not fit."""
+
+
+class QueueFull(UserError):
+    """Too many requests are waiting. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float):
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StorageFull(UserError):
+    """The disk is full; nothing was written."""
+
+
+class Cancelled(FaceIDError):
+    """The caller stopped the work."""
+
+
+class SetupError(FaceIDError):
+    """The operator can mend it: a setting, missing weights, a licence that was not accepted."""
