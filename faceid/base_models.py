@@ -15,7 +15,8 @@ class BaseModel:
     `tune_id` is the number clients of the hosted product call it by, `repo` its Hugging Face repository (None: its
     weights come with the project). `adapter` names the identity adapter its pictures need, `face_pack` the pack that
     adapter's vectors come from (None: any). `native_side` is the side of the square (px) whose area it draws; a model
-    with `fixed_area` draws every request at that area and keeps the aspect. `max_steps` caps steps nobody asked for.
+    with `fixed_area` draws every request at that area and keeps the aspect. `identity_start` is the fraction of the steps
+    after which the identity is added (PuLID's advice for photographs: 4 of 28 steps).
     """
 
     slug: str
@@ -31,6 +32,7 @@ class BaseModel:
     default_steps: int
     default_guidance: float
     native_side: int
+    identity_start: float = 0.0
     fixed_area: bool = False
     needs_cuda: bool = True
     note: str = ""
@@ -53,6 +55,7 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         default_steps=28,
         default_guidance=3.5,
         native_side=1024,
+        identity_start=4 / 28,
     ),
     BaseModel(
         slug="flux1-krea-dev",
@@ -68,6 +71,7 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         default_steps=28,
         default_guidance=4.5,
         native_side=1024,
+        identity_start=4 / 28,
     ),
     BaseModel(
         slug="flux1-schnell",
