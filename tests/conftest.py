@@ -1,0 +1,103 @@
+"""What tests share: the astronaut, the offline face pack, `fast`, a studio of one's own, and the app on a free port.
+
+Everything is the real class; what is slow to make is made once.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import pytest
+import spaces  # noqa: F401  before torch, as in app.py
+
+from faceid.base_models import find_base_model
+from faceid.domain import TuneFields, Upload
+from faceid.jobs import JobQueue
+from faceid.store import TuneStore
+from faceid.studio import Studio
+
+ASTRONAUT = Path(__file__).parents[1] / "examples" / "photos" / "astronaut.jpg"
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Upload:
+    """NASA's portrait of Eileen Collins: one face, public domain."""
+    return Upload("astronaut.jpg", ASTRONAUT.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def face_pack(tmp_path_factory):
+    """The offline face pack, built once."""
+    from faceid.faces.packs import load_face_pack
+
+    return load_face_pack("offline", folder=tmp_path_factory.mktemp("packs"))
+
+
+@pytest.fixture(scope="session")
+def analyzer(face_pack):
+    """A face reader on the offline pack."""
+    from faceid.faces.analyzer import FaceAnalyzer
+
+    return FaceAnalyzer(face_pack)
+
+
+@pytest.fixture(scope="session")
+def fast(face_pack, tmp_path_factory):
+    """The loaded base model `fast`."""
+    from faceid.flux.pipeline import load_engine
+
+    return load_engine(find_base_model("fast"), lock_dir=tmp_path_factory.mktemp("locks"), face_pack=face_pack.name)
+
+
+@pytest.fixture
+def make_studio(analyzer, fast, tmp_path) -> Iterator[Callable[..., Studio]]:
+    """Makes a studio on `fast` over a fresh data folder; keyword arguments are the Studio's."""
+    with ExitStack() as resources:
+
+        def make(**given) -> Studio:
+            store = given.pop("store", None) or resources.enter_context(closing(TuneStore.open(tmp_path / "data")))
+            jobs = given.pop("jobs", None) or resources.enter_context(closing(JobQueue()))
+            parts = {
+                "faces": analyzer,
+                "encoders": {fast.base_model.adapter: fast.encoder},
+                "paint": fast.generator.generate,
+                "base_models": [fast.base_model],
+            }
+            return Studio(store=store, jobs=jobs, **(parts | given))
+
+        yield make
+
+
+@pytest.fixture
+def studio(make_studio) -> Studio:
+    """A studio on `fast` over a fresh data folder."""
+    return make_studio()
+
+
+@pytest.fixture
+def tune(studio, astronaut):
+    """A tune of the astronaut that belongs to `me`."""
+    return studio.create_tune("me", [astronaut], TuneFields(title="Eileen", name="woman")).tune
+
+
+@pytest.fixture(scope="session")
+def app_folder(tmp_path_factory) -> Path:
+    """The data folder of the app that `app_url` runs."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="session")
+def app_url(app_folder) -> Iterator[str]:
+    """The real app, launched as app.py does it, on a free port of loopback."""
+    import app
+    from faceid.settings import Settings
+
+    with ExitStack() as resources:
+        demo = app.compose(Settings(data_dir=app_folder, face_pack="offline"), resources)
+        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
+        resources.callback(demo.close)
+        yield url.rstrip("/")
