@@ -1,5 +1,6 @@
 """The gallery of base models, as data: one entry adds a model. Knows no library; `flux` loads what stands here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faceid.errors import InvalidRequest
@@ -15,8 +16,8 @@ class BaseModel:
     `tune_id` is the number clients of the hosted product call it by, `repo` its Hugging Face repository (None: its
     weights come with the project). `adapter` names the identity adapter its pictures need, `face_pack` the pack that
     adapter's vectors come from (None: any). `native_side` is the side of the square (px) whose area it draws; a model
-    with `fixed_area` draws every request at that area and keeps the aspect. `identity_start` is the fraction of the steps
-    after which the identity is added (PuLID's advice for photographs: 4 of 28 steps).
+    with `fixed_area` draws every request at that area and keeps the aspect. `identity_start` is the fraction of the
+    steps after which the identity is added (PuLID's advice for photographs: 4 of 28 steps).
     """
 
     slug: str
@@ -119,3 +120,9 @@ def find_base_model(name: str | int) -> BaseModel:
             return model
     known = ", ".join(f"{m.slug} ({m.tune_id})" for m in BASE_MODELS)
     raise InvalidRequest(f"base_model: {name!r} is not known. Known: {known}.", field="base_model")
+
+
+def choose_base_models(default: str | None, names: Sequence[str], *, cuda: bool) -> tuple[BaseModel, ...]:
+    """What is loaded at start, the default first: `default`, else the first of `names`, else what suits the machine."""
+    first = default or next(iter(names), None) or ("flux1-dev" if cuda else "fast")
+    return tuple(dict.fromkeys(find_base_model(name) for name in (first, *names)))

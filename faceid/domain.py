@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from faceid.errors import InvalidRequest
-
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
@@ -46,14 +44,6 @@ CLASS_NAMES = ("man", "woman", "boy", "girl", "person", "baby", "child", "couple
 REFUSED_CLASS_NAMES = ("cat", "dog", "style")
 TUNE_LIFETIME = timedelta(days=30)
 MODEL_TYPE = "faceid"
-
-
-def check_limit(name: str, value: float) -> None:
-    """InvalidRequest where `value` is outside LIMITS[name]; the text gives the value and the range."""
-    limit = LIMITS[name]
-    if not limit.low <= value <= limit.high:
-        unit = f" {limit.unit}" if limit.unit else ""
-        raise InvalidRequest(f"{name}: {value:g} is outside {limit.low:g} to {limit.high:g}{unit}.", field=name)
 
 
 def now() -> datetime:
@@ -157,6 +147,43 @@ class Prompt:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     pictures: tuple[PictureFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class TuneFields:
+    """What a caller says of a new tune, in the product's names. `options` are its fields without effect here."""
+
+    title: str
+    name: str
+    token: str = "ohwx"
+    model_type: str = MODEL_TYPE
+    branch: str | None = None
+    base_tune_id: int | None = None
+    callback: str | None = None
+    is_api: bool = False
+    characteristics: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    allow_different_people: bool = False
+    consent: bool = True
+    consent_route: str = "api"
+
+
+@dataclass(frozen=True)
+class PromptFields:
+    """What a caller asks to be drawn, in the product's names. None: not given, the base model's default holds."""
+
+    text: str = field(repr=False)
+    negative_prompt: str = field(default="", repr=False)
+    num_images: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    cfg_scale: float | None = None
+    true_cfg_scale: float | None = None
+    w: int | None = None
+    h: int | None = None
+    aspect_ratio: str | None = None
+    identity_start: float | None = None
+    base_model: str | int | None = None
 
 
 class FaceTag(NamedTuple):

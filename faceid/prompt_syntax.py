@@ -15,6 +15,7 @@ from faceid.errors import InvalidRequest, PromptSyntaxError
 
 # What is meant as a tag: a word followed by a colon, or one of our own words. `a < b`, `<3` and `<b>` are plain text.
 _OPENING = re.compile(r"<\s*(?:([^\W\d_][\w-]*)\s*(?=:)|(faceid|lora)\b)", re.IGNORECASE)
+_FACEID_TAG = re.compile(r"<\s*faceid\b[^<>]*>", re.IGNORECASE)
 _ID = re.compile(r"[0-9]{1,16}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
@@ -28,10 +29,24 @@ class ParsedPrompt:
     text: str = field(repr=False)
     tags: tuple[FaceTag, ...] = ()
 
-    @property
-    def tune_ids(self) -> tuple[int, ...]:
-        """The tunes that are named, each once, in order."""
-        return tuple(dict.fromkeys(tag.tune_id for tag in self.tags))
+    def person(self) -> FaceTag | None:
+        """The one tune that is named, however often; PromptSyntaxError where tags differ in tune or strength."""
+        if not self.tags:
+            return None
+        first, *others = self.tags
+        for tag in others:
+            if tag.tune_id != first.tune_id:
+                raise PromptSyntaxError(
+                    f"Two people in one prompt ({first.tune_id} and {tag.tune_id}) cannot be drawn yet: their faces "
+                    "would mix. Name one tune.",
+                    column=tag.column,
+                )
+            if tag.strength != first.strength:
+                raise PromptSyntaxError(
+                    f"The tune {tag.tune_id} has two strengths, {first.strength:g} and {tag.strength:g}. Give one.",
+                    column=tag.column,
+                )
+        return first
 
 
 def parse_prompt(text: str) -> ParsedPrompt:
@@ -46,6 +61,14 @@ def parse_prompt(text: str) -> ParsedPrompt:
     if tags and (left := _OPENING.search(plain)):
         raise PromptSyntaxError(f"A tag stands inside another: {left.group()}. {_EXAMPLE}", column=tags[0].column)
     return ParsedPrompt(plain.strip(), tuple(tags))
+
+
+def name_person(text: str, tune_id: int, class_name: str, strength: float = 1) -> str:
+    """`text` with this tune's tag in the place of its faceid tags, else in front; of an empty text, tag and class."""
+    tag = f"<faceid:{tune_id}:{strength:g}>"
+    if _FACEID_TAG.search(text):
+        return _FACEID_TAG.sub(tag, text)
+    return f"{tag} {text.strip() or class_name}"
 
 
 def fill_characteristics(text: str, characteristics: Mapping[str, str]) -> str:

@@ -29,6 +29,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "HF_TOKEN": ("none", "reads gated repositories on the Hugging Face Hub"),
 }
 
+LOOPBACK = "127.0.0.1"
 FACE_PACKS = ("auto", "antelopev2", "offline")
 MIN_KEY_LENGTH = 20
 SPACE_VOLUME = Path("/data")
@@ -50,6 +51,8 @@ class Settings:
     accept_inswapper: bool = False
     hf_token: str | None = field(default=None, repr=False)
     on_space: bool = False
+    server_name: str = LOOPBACK
+    shared: bool = False
     given_secret: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -74,8 +77,15 @@ class Settings:
             accept_inswapper=_flag(given, "FACEID_ACCEPT_INSWAPPER", default=False),
             hf_token=given.get("HF_TOKEN"),
             on_space=on_space,
+            server_name=given.get("GRADIO_SERVER_NAME", LOOPBACK),
+            shared=_flag(given, "GRADIO_SHARE", default=False),
             given_secret=_long_enough("FACEID_SECRET", given.get("FACEID_SECRET")),
         )
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine's user can reach the app: bound to loopback, not shared, not on a Space."""
+        return self.server_name in (LOOPBACK, "localhost", "::1") and not self.shared and not self.on_space
 
     def secret(self) -> bytes:
         """FACEID_SECRET, else 32 random bytes kept in a 0600 file in the data folder (made on first use)."""

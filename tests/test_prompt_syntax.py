@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from faceid.domain import FaceTag
 from faceid.errors import InvalidRequest, PromptSyntaxError
-from faceid.prompt_syntax import fill_characteristics, parse_prompt
+from faceid.prompt_syntax import fill_characteristics, name_person, parse_prompt
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,19 @@ def test_any_text_is_read_or_refused_with_its_column(prompt):
     assert all(isinstance(tag, FaceTag) and 0 <= tag.strength <= 3 for tag in parsed.tags)
 
 
-def test_a_prompt_names_each_tune_once():
-    assert parse_prompt("<faceid:2:1> and <faceid:1:1> and <faceid:2:1>").tune_ids == (2, 1)
+def test_one_person_may_be_named_often():
+    assert parse_prompt("<faceid:2:0.5> and <faceid:2:0.5>").person() == FaceTag(2, 0.5, 1)
+    assert parse_prompt("nobody").person() is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [("<faceid:2:1> and <faceid:1:1>", "Two people"), ("<faceid:2:1> and <faceid:2:0.5>", "two strengths, 1 and 0.5")],
+)
+def test_two_people_and_two_strengths_are_refused(prompt, words):
+    with pytest.raises(PromptSyntaxError, match=words) as caught:
+        parse_prompt(prompt).person()
+    assert caught.value.column == 18
 
 
 def test_fills_characteristics():
@@ -116,3 +127,19 @@ def test_names_an_unknown_characteristic():
 def test_a_characteristic_cannot_bring_a_tag():
     with pytest.raises(InvalidRequest, match="cannot come from"):
         fill_characteristics("<{{a}}", {"a": "faceid:1:1>"})
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "<faceid:7:1> woman"),
+        ("woman, beach", "<faceid:7:1> woman, beach"),
+        ("photo of < FaceID:3:0.5> man", "photo of <faceid:7:1> man"),
+    ],
+)
+def test_writes_the_tag_of_a_person_into_a_prompt(text, named):
+    assert name_person(text, 7, "woman") == named
+
+
+def test_writes_a_strength():
+    assert name_person("", 7, "man", 0.85) == "<faceid:7:0.85> man"
