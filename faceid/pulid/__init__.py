@@ -1,0 +1,1 @@
+"""Face -> identity tokens -> Flux: PuLID-FLUX on stock timm and diffusers classes. Knows no store and no page."""
