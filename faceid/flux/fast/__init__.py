@@ -1,0 +1,1 @@
+"""The base model `fast`: FluxPipeline and PuLID at toy width, for a CPU."""

@@ -1,0 +1,93 @@
+"""Makes the modules of `fast`: random weights from a seed. Reads no file; `config` owns every number."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from faceid.base_models import PULID_FAST
+from faceid.domain import IdentityKey
+from faceid.flux.fast import config
+from faceid.flux.fast.tokenizers import build_tokenizer
+from faceid.pulid.adapter import PuLIDAdapter
+from faceid.pulid.encoder import IdentityEncoder
+from faceid.pulid.face_encoder import PuLIDFaceEncoder
+from faceid.pulid.vision_tower import VisionTower
+
+
+def build_fast(seed: int = 0, *, face_pack: str = "any") -> tuple[FluxPipeline, PuLIDAdapter, PuLIDFaceEncoder]:
+    """The pipeline, its identity adapter (attached) and what encodes faces for it: float32, on the CPU, in eval mode.
+
+    The same seed gives the same weights; torch's global generator is left as it was. `face_pack` becomes part of the
+    identity key: its detector decides the crop, its vectors are not used.
+    """
+    with seeded(seed):
+        pipeline = build_pipeline()
+        adapter = PuLIDAdapter(pipeline.transformer, **config.ADAPTER)
+        tower = VisionTower(**config.VISION_TOWER)
+        encoder = IdentityEncoder(**config.IDENTITY_ENCODER)
+    amplify(pipeline)
+    key = IdentityKey(f"{PULID_FAST}@{config.WEIGHTS_REVISION}", face_pack)
+    face_encoder = PuLIDFaceEncoder(
+        key,
+        tower.requires_grad_(False),
+        encoder.requires_grad_(False),
+        picture="colour",
+        arcface_slot="zeros",
+        arcface_dim=config.ARCFACE_DIM,
+    )
+    return pipeline, adapter, face_encoder
+
+
+def build_pipeline() -> FluxPipeline:
+    """A FluxPipeline of the config's widths, with torch's own initialisation from the global generator."""
+    clip_tokenizer = build_tokenizer(config.CLIP_LENGTH, start=True)
+    t5_tokenizer = build_tokenizer(config.MAX_SEQUENCE_LENGTH, start=False)
+    pipeline = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(**config.SCHEDULER),
+        vae=AutoencoderTiny(**config.AUTOENCODER),
+        text_encoder=CLIPTextModel(CLIPTextConfig(**config.CLIP_TEXT, **_special_ids(clip_tokenizer))),
+        tokenizer=clip_tokenizer,
+        text_encoder_2=T5EncoderModel(T5Config(**config.T5_TEXT, **_special_ids(t5_tokenizer))),
+        tokenizer_2=t5_tokenizer,
+        transformer=FluxTransformer2DModel(**config.TRANSFORMER),
+    )
+    for component in pipeline.components.values():
+        if isinstance(component, nn.Module):
+            component.eval().requires_grad_(False)
+    return pipeline
+
+
+def amplify(pipeline: FluxPipeline) -> None:
+    """Multiply random weights by the config's gains, and put the decoder's black in the middle of its range."""
+    transformer = pipeline.transformer
+    transformer.proj_out.weight.mul_(config.VELOCITY_GAIN)
+    transformer.time_text_embed.text_embedder.linear_2.weight.mul_(config.PROMPT_GAIN)
+    for cross_attention in transformer.pulid_ca:
+        cross_attention.to_out.weight.mul_(config.IDENTITY_GAIN)
+    last_convolution = pipeline.vae.decoder.layers[-1]
+    last_convolution.weight.mul_(config.CONTRAST_GAIN)
+    last_convolution.bias.fill_(config.MIDDLE_GREY)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's CPU generator at `seed` inside, outside as it was; other devices' generators are not touched."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int | None]:
+    return {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
