@@ -20,13 +20,17 @@ from faceid.jobs import JobQueue
 from faceid.store import TuneStore
 from faceid.studio import Studio
 
-ASTRONAUT = Path(__file__).parents[1] / "examples" / "photos" / "astronaut.jpg"
+
+@pytest.fixture(scope="session")
+def astronaut_path() -> Path:
+    """NASA's portrait of Eileen Collins: one face, public domain."""
+    return Path(__file__).parents[1] / "examples" / "photos" / "astronaut.jpg"
 
 
 @pytest.fixture(scope="session")
-def astronaut() -> Upload:
-    """NASA's portrait of Eileen Collins: one face, public domain."""
-    return Upload("astronaut.jpg", ASTRONAUT.read_bytes())
+def astronaut(astronaut_path) -> Upload:
+    """The same, as it is uploaded."""
+    return Upload(astronaut_path.name, astronaut_path.read_bytes())
 
 
 @pytest.fixture(scope="session")
