@@ -1,0 +1,209 @@
+"""The page's tab where a prompt becomes pictures: who, what, the settings, and a gallery that fills as they come."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from faceid.domain import LIMITS, PictureFile, PromptFields
+from faceid.drawing import Generation
+from faceid.errors import Cancelled, FaceIDError
+from faceid.prompt_syntax import name_person
+from faceid.web import cards
+from faceid.web.presenting import caption, details_json, progress_of
+from faceid.web.settings_panel import SettingsPanel
+from faceid.web.visitor import Visitor
+
+IDEAS = (
+    "black and white photo, studio",
+    "trekking in the alps, warm light",
+    "pencil sketch, plain background",
+    "comic book, night city",
+    "on a beach, blue hour",
+)
+QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class GenerateTab:
+    """The tab's components and what happens on them. The other tabs use `people`, `text`, `chosen` and `gallery`."""
+
+    def __init__(self, visitor: Visitor):
+        self._visitor = visitor
+        self.chosen, self._prompt_id = gr.State(None), gr.State(None)
+        self._drawn, self._picked_seed = gr.State([]), gr.State(None)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=320):
+                self._build_wish()
+            with gr.Column(scale=6, min_width=320):
+                self._build_pictures()
+        self._wire()
+
+    def _build_wish(self) -> None:
+        self.people = cards.people_cards("people")
+        self.text = gr.Textbox(
+            label="Prompt",
+            placeholder="<faceid:ID:1> woman trekking in the alps",
+            lines=3,
+            max_lines=8,
+            max_length=int(LIMITS["text"].high),
+            elem_id="prompt",
+        )
+        self._ideas = gr.Dataset(
+            components=[self.text],
+            samples=[[idea] for idea in IDEAS],
+            label="Ideas: one click draws it",
+            elem_id="ideas",
+        )
+        low, high, default, _ = LIMITS["num_images"]
+        self._num_images = gr.Slider(low, high, value=default, step=1, label="Pictures", elem_id="num-images")
+        with gr.Row():
+            self._generate = gr.Button("Generate", variant="primary", elem_id="generate")
+            self._cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="cancel")
+        self._settings = SettingsPanel(self._visitor.studio)
+        self.strength = self._settings.strength
+
+    def _build_pictures(self) -> None:
+        self._progress = cards.progress_line("progress")
+        self.gallery = gr.Gallery(
+            label="Pictures", columns=2, object_fit="contain", format="png", height="auto", elem_id="gallery"
+        )
+        with gr.Row(visible=False) as self._picked:
+            self._reuse = gr.Button("Reuse its seed", elem_id="reuse-seed")
+            self._download = gr.DownloadButton("Download", elem_id="download")
+        with gr.Accordion("Details", open=False):
+            self._details = gr.JSON(show_label=False, elem_id="details")
+
+    def _wire(self) -> None:
+        key, strength = self._visitor.browser_key, self.strength
+        drawing = {
+            "fn": self.draw,
+            "inputs": [key, self.text, self._num_images, *self._settings.inputs],
+            "outputs": [
+                self._progress,
+                self.gallery,
+                self._details,
+                self._prompt_id,
+                self._drawn,
+                self._picked,
+                self._generate,
+                self._cancel,
+            ],
+            "concurrency_limit": None,
+            **QUIET,
+        }
+        self.choice = [self.text, self.chosen, self.people]
+        self.choice_or_error = [*self.choice, self._progress]
+        gr.on([self._generate.click, self.text.submit], **drawing)
+        self._cancel.click(self.cancel, [key, self._prompt_id], self._progress, **QUIET)
+        self.people.select(self.choose_card, [key, self.text, strength], self.choice_or_error, **QUIET)
+        strength.release(self.choose, [key, self.chosen, self.text, strength], self.choice, **QUIET)
+        self.example_used = self._ideas.click(
+            self.use_idea, [key, self._ideas, self.chosen, strength], self.choice_or_error, **QUIET
+        )
+        self.example_used.success(**drawing)
+        self.gallery.select(
+            self.pick, self._drawn, [self._picked, self._reuse, self._download, self._picked_seed], **QUIET
+        )
+        self._reuse.click(lambda seed: seed, self._picked_seed, self._settings.seed, **QUIET)
+
+    def draw(
+        self, request: gr.Request, browser_key: str | None, text: str, num_images: int, *settings: Any
+    ) -> Iterator[dict]:
+        """Check and queue the wish, then show every step and picture."""
+        try:
+            owner = self._visitor.owner(request, browser_key)
+            fields = PromptFields(text=text, num_images=num_images, **self._settings.fields_of(settings))
+            generation = self._visitor.studio.generate(owner, fields)
+        except FaceIDError as error:
+            yield {self._progress: cards.failed(str(error))}
+            return
+        yield {
+            self._progress: cards.running("Starting"),
+            self.gallery: [],
+            self._details: details_json(generation, [], "queued"),
+            self._prompt_id: generation.prompt.id,
+            self._drawn: [],
+            self._picked: gr.Row(visible=False),
+            self._generate: gr.Button(interactive=False),
+            self._cancel: gr.Button(visible=True),
+        }
+        yield from self._follow(generation)
+
+    def _follow(self, generation: Generation) -> Iterator[dict]:
+        pictures: list[PictureFile] = []
+        try:
+            for event in generation.events():
+                update = {self._progress: cards.running(*progress_of(event, generation.request.num_images))}
+                if isinstance(event, PictureFile):
+                    pictures = [*pictures, event]
+                    update |= {self.gallery: _gallery(pictures), self._drawn: pictures}
+                yield update
+            last, status = cards.finished("\n".join([_count(pictures), *generation.notes])), "done"
+        except Cancelled:
+            last, status = cards.failed(f"Cancelled. {_count(pictures)}"), "cancelled"
+        except FaceIDError as error:
+            last, status = cards.failed(str(error)), "failed"
+        yield {
+            self._progress: last,
+            self._details: details_json(generation, pictures, status),
+            self._generate: gr.Button(interactive=True),
+            self._cancel: gr.Button(visible=False),
+        }
+
+    def cancel(self, request: gr.Request, browser_key: str | None, prompt_id: int | None) -> dict:
+        """Stop what this visitor draws."""
+        try:
+            if prompt_id:
+                self._visitor.studio.cancel(self._visitor.owner(request, browser_key), prompt_id)
+        except FaceIDError as error:
+            return cards.failed(str(error))
+        return cards.running("Cancelling")
+
+    def choose_card(
+        self, event: gr.EventData, request: gr.Request, browser_key: str | None, text: str, strength: float
+    ) -> tuple:
+        """A card was clicked: its tag goes into the prompt."""
+        try:
+            return *self.choose(request, browser_key, int(event.id), text, strength), {}
+        except FaceIDError as error:
+            return *[gr.skip()] * 3, cards.failed(str(error))
+
+    def choose(
+        self, request: gr.Request, browser_key: str | None, tune_id: int | None, text: str, strength: float
+    ) -> tuple:
+        """The prompt about this tune, the tune's id, and the cards with it marked."""
+        if tune_id is None:
+            return (gr.skip(),) * 3
+        owner = self._visitor.owner(request, browser_key)
+        tune = self._visitor.studio.get_tune(owner, tune_id)
+        return name_person(text or "", tune.id, tune.name, strength), tune.id, self._visitor.cards(owner, tune.id)
+
+    def use_idea(
+        self, request: gr.Request, browser_key: str | None, idea: Sequence[str], tune_id: int | None, strength: float
+    ) -> tuple:
+        """An idea was clicked: the prompt for the chosen tune, the newest, or the example's."""
+        try:
+            owner = self._visitor.owner(request, browser_key)
+            tune = self._visitor.tune_or_example(owner, tune_id)
+            wish = f"{tune.name}, {idea[0]}"
+            return *self.choose(request, browser_key, tune.id, wish, strength), {}
+        except FaceIDError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def pick(self, event: gr.SelectData, drawn: Sequence[PictureFile]) -> tuple:
+        """A picture was clicked: its seed and its file are at hand."""
+        picture = drawn[event.index]
+        return (
+            gr.Row(visible=True),
+            gr.Button(f"Reuse seed {picture.seed}"),
+            gr.DownloadButton(value=picture.path),
+            picture.seed,
+        )
+
+
+def _gallery(pictures: Sequence[PictureFile]) -> list[tuple[str, str]]:
+    return [(picture.path, caption(picture)) for picture in pictures]
+
+
+def _count(pictures: Sequence[PictureFile]) -> str:
+    return "1 picture is done." if len(pictures) == 1 else f"{len(pictures)} pictures are done."

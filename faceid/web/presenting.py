@@ -1,0 +1,134 @@
+"""How the studio's values look outside: the product's JSON, captions, progress. Knows no component and no route."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from faceid.base_models import BaseModel
+from faceid.domain import PictureFile, StepDone, Tune
+from faceid.drawing import Generation
+from faceid.studio import CreatedTune
+
+
+class TuneJSON(TypedDict):
+    """A tune as the product answers it, and `warnings`: what to know of single photos."""
+
+    id: int
+    title: str
+    name: str
+    is_api: bool
+    token: str
+    base_tune_id: int | None
+    branch: str
+    model_type: str
+    characteristics: dict[str, str]
+    num_photos: int
+    created_at: str
+    updated_at: str
+    trained_at: str
+    expires_at: str
+    tag: str
+    existing: bool
+    warnings: list[str]
+
+
+class BaseModelJSON(TypedDict):
+    """A base model: what it is called, whether it is loaded here, its defaults and its licence."""
+
+    id: int
+    name: str
+    title: str
+    loaded: bool
+    default: bool
+    steps: int
+    cfg_scale: float
+    licence: str
+    note: str
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601, UTC, milliseconds and Z, as the product prints times."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def tune_json(tune: Tune, created: CreatedTune | None = None) -> TuneJSON:
+    """The tune as JSON; `created` adds whether it existed before and the warnings of its photos."""
+    return TuneJSON(
+        id=tune.id,
+        title=tune.title,
+        name=tune.name,
+        is_api=tune.is_api,
+        token=tune.token,
+        base_tune_id=tune.base_tune_id,
+        branch=tune.branch,
+        model_type=tune.model_type,
+        characteristics=dict(tune.characteristics),
+        num_photos=tune.num_photos,
+        created_at=iso(tune.created_at),
+        updated_at=iso(tune.updated_at),
+        trained_at=iso(tune.created_at),
+        expires_at=iso(tune.expires_at),
+        tag=f"<faceid:{tune.id}:1>",
+        existing=bool(created and not created.created),
+        warnings=[f"{warning.photo}: {warning.message}" for warning in created.warnings] if created else [],
+    )
+
+
+def base_model_json(model: BaseModel, *, loaded: bool, default: bool) -> BaseModelJSON:
+    """A base model as JSON."""
+    return BaseModelJSON(
+        id=model.tune_id,
+        name=model.slug,
+        title=model.title,
+        loaded=loaded,
+        default=default,
+        steps=model.default_steps,
+        cfg_scale=model.default_guidance,
+        licence=model.licence,
+        note=model.note,
+    )
+
+
+def details_json(generation: Generation, pictures: list[PictureFile], status: str) -> dict[str, Any]:
+    """A prompt as JSON, while it is drawn and after: what was decided, the seeds, what differs from the wish."""
+    return {
+        "id": generation.prompt.id,
+        "text": generation.prompt.text,
+        "base_model": generation.request.base_model,
+        "status": status,
+        **generation.prompt.parameters,
+        "seeds": [picture.seed for picture in pictures],
+        "notes": list(generation.notes),
+    }
+
+
+def caption(picture: PictureFile) -> str:
+    """What stands under a picture."""
+    return f"seed {picture.seed}"
+
+
+def progress_of(event: Any, num_images: int) -> tuple[str, float]:
+    """One line for what goes on, and how much of it is done (0 to 1)."""
+    if isinstance(event, StepDone):
+        done = (event.index + event.step / event.steps) / num_images
+        return f"Picture {event.index + 1} of {num_images}: step {event.step} of {event.steps}", done
+    if isinstance(event, PictureFile):
+        return f"Picture {event.index + 1} of {num_images} is done", (event.index + 1) / num_images
+    return f"Waiting: number {event.position} in the queue, about {event.seconds:.0f} s", 0.0
+
+
+def status_text(models: Sequence[BaseModel], *, device: str, pack: str, pack_note: str) -> str:
+    """Markdown for the page's status line: what draws here, what reads faces, and why it is these."""
+    drawing = " and ".join(f"**{model.title}**" for model in models)
+    notes = [note for note in (*(model.note for model in models), pack_note) if note]
+    return " ".join([f"Drawing with {drawing} on {device}, faces read by the pack *{pack}*.", *notes])
+
+
+def licences_text(models: Sequence[BaseModel], *, pack: str, pack_licence: str) -> str:
+    """Markdown for the page's foot: the licences of the models in use, and what becomes of photos."""
+    licences = [f"{model.title}: {model.licence}" for model in models]
+    licences += ["PuLID-FLUX: Apache-2.0", "EVA02-CLIP: MIT"] if any(model.repo for model in models) else []
+    return (
+        f"Licences: {'; '.join(licences)}; face pack {pack}: {pack_licence}.\n\n"
+        "Use photos of people who agreed. Tunes are deleted after 30 days, or when you delete them."
+    )

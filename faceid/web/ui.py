@@ -1,0 +1,116 @@
+"""The page: four tabs on one Blocks, and what one of them must tell the others. Knows the studio, not how it works."""
+
+import hashlib
+import hmac
+import secrets
+
+import gradio as gr
+
+from faceid.domain import Tune
+from faceid.errors import NotAdmitted
+from faceid.studio import Studio
+from faceid.web import cards
+from faceid.web.create_tab import CreateTab
+from faceid.web.endpoints import Endpoints
+from faceid.web.generate_tab import QUIET, GenerateTab
+from faceid.web.owners import LOCAL, Owners
+from faceid.web.snippets import curl_snippet, python_snippet
+from faceid.web.tunes_tab import TunesTab
+from faceid.web.visitor import Visitor
+
+TITLE = "FaceID for Flux"
+ONE_SENTENCE = "Photos of a face become a *tune*; a prompt that names it becomes pictures of that person."
+CSS = (
+    cards.CSS
+    + """
+#status, #licences { font-size: 13px; color: var(--body-text-color-subdued) }
+.gradio-container { max-width: 1180px !important; margin: 0 auto }
+@media (max-width: 480px) { .tab-container button { padding: 0 7px !important; font-size: 14px !important } }
+"""
+)
+THEME = gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+KEEP_UPLOADS = (600, 3600)  # seconds: every ten minutes, uploads older than an hour go
+
+
+def build_page(studio: Studio, owners: Owners, *, status: str, licences: str) -> gr.Blocks:
+    """The whole app as Blocks, ready for `launch(theme=THEME, css=CSS)`; `status` and `licences` are Markdown."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEEP_UPLOADS) as page:
+        # 1. What every event needs
+        browser_key = gr.BrowserState(None, storage_key="faceid-key", secret=_storage_secret(owners))
+        visitor = Visitor(studio, owners, browser_key)
+        gr.Markdown(f"# {TITLE}\n{ONE_SENTENCE}")
+        gr.Markdown(status, elem_id="status")
+        key = gr.Textbox(
+            label="Your key", type="password", visible=bool(owners.admitted), max_lines=1, elem_id="key",
+            info="This app is open to people who were given a key.",
+        )  # fmt: skip
+        # 2. The tabs
+        with gr.Tabs() as tabs:
+            with gr.Tab("Generate", id="generate"):
+                generate = GenerateTab(visitor)
+            with gr.Tab("New person", id="create"):
+                create = CreateTab(visitor)
+            with gr.Tab("My tunes", id="tunes"):
+                tunes = TunesTab(visitor)
+            with gr.Tab("Call it", id="call"):
+                gr.Markdown("`pip install gradio_client`, then:")
+                python = gr.Code(language="python", show_label=False, interactive=False, elem_id="call-python")
+                gr.Markdown("The same by curl:")
+                curl = gr.Code(language="shell", show_label=False, interactive=False, elem_id="call-curl")
+        gr.Markdown(licences, elem_id="licences")
+
+        # 3. What happens between them
+        def refresh(request: gr.Request, browser_key: str | None, chosen: int | None, shown: int) -> tuple:
+            try:
+                owner = visitor.owner(request, browser_key)
+            except NotAdmitted as error:
+                nobody = cards.no_cards(str(error))
+                return nobody, nobody, gr.skip(), None, *_snippets(request, None, needs_key=True)
+            all_tunes, mine = visitor.cards(owner, limit=shown), studio.list_tunes(owner, limit=shown)
+            chosen = chosen if chosen in [tune.id for tune in mine] else None
+            more = gr.Button(visible=len(mine) == shown)
+            snippets = _snippets(request, mine[0] if mine else None, needs_key=owner != LOCAL)
+            return visitor.cards(owner, chosen), all_tunes, more, chosen, *snippets
+
+        refreshing = {
+            "fn": refresh,
+            "inputs": [browser_key, generate.chosen, tunes.shown],
+            "outputs": [generate.people, tunes.tunes, tunes.more, generate.chosen, python, curl],
+            **QUIET,
+        }
+        page.load(lambda kept: kept or secrets.token_hex(32), browser_key, browser_key, **QUIET).then(**refreshing)
+        key.change(lambda typed: typed, key, browser_key, **QUIET).then(**refreshing)
+        create.made.then(**refreshing).then(
+            generate.choose, [browser_key, create.created, generate.text, generate.strength], generate.choice, **QUIET
+        )
+        tunes.deleted.then(**refreshing).then(lambda: [], None, generate.gallery, **QUIET)
+        tunes.grown.then(**refreshing)
+        generate.example_used.then(**refreshing)
+        tunes.tunes.select(
+            generate.choose_card, [browser_key, generate.text, generate.strength], generate.choice_or_error, **QUIET
+        ).then(lambda: gr.Tabs(selected="generate"), None, tabs, **QUIET)
+        # 4. The same for programs
+        Endpoints(studio, owners).register()
+    return page
+
+
+def _storage_secret(owners: Owners) -> str:
+    """What the browser's storage is encrypted with: the same after a restart, and not the app's own secret."""
+    return hmac.new(owners.secret, b"browser storage", hashlib.sha256).hexdigest()
+
+
+def _snippets(request: gr.Request, tune: Tune | None, *, needs_key: bool) -> tuple[str, str]:
+    """How to call this app by Python and by curl, about `tune`."""
+    tune_id, name = (tune.id, tune.name) if tune else ("ID", "man")
+    address = _address(request)
+    return (
+        python_snippet(address, tune_id, name, needs_key=needs_key),
+        curl_snippet(address, tune_id, name, needs_key=needs_key),
+    )
+
+
+def _address(request: gr.Request) -> str:
+    """This app's address as the visitor reached it."""
+    headers = request.headers
+    scheme = headers.get("x-forwarded-proto", "http").split(",")[0]
+    return f"{scheme}://{headers.get('x-forwarded-host') or headers.get('host')}"

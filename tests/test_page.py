@@ -1,0 +1,149 @@
+"""The page in a real Chromium, at a desk's and at a phone's width: a person makes a tune, draws, cancels, deletes."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if CHROMIUM is None:
+    pytest.skip("Chromium is not installed (Debian: apt-get install chromium)", allow_module_level=True)
+
+from playwright.sync_api import Page, expect, sync_playwright  # noqa: E402
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+PATIENCE = 60_000  # ms; never waited for where things go well
+SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=SIZES)
+def page(request, browser, app_url):
+    """The page, loaded. Afterwards: nothing was asked of another machine, no script failed."""
+    scheme = "dark" if request.param == "phone" else "light"
+    context = browser.new_context(viewport=SIZES[request.param], color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    requested, complaints = [], []
+    page.on("request", lambda asked: requested.append(asked.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(app_url)
+    expect(page.locator("#people")).to_contain_text(re.compile(r"No tune yet|\w"), timeout=PATIENCE)
+    yield page
+    context.close()
+    assert complaints == []
+    assert [url for url in requested if not url.startswith((app_url, "data:", "blob:"))] == []
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def create_tune(page: Page, title: str, photos: list[Path]) -> None:
+    open_tab(page, "New person")
+    page.locator("#photo-files input[type=file]").set_input_files(photos)
+    expect(page.locator("#create-result")).to_contain_text("photos can be used", timeout=PATIENCE)
+    page.locator("#tune-title textarea, #tune-title input").fill(title)
+    page.locator("#tune-consent input").check()
+    page.locator("#create-tune").click()
+
+
+def delete_tune(page: Page, title: str) -> None:
+    open_tab(page, "My tunes")
+    card = page.locator("#tunes .tune", has_text=title)
+    card.get_by_role("button", name="Delete…").click()
+    card.get_by_role("button", name="Keep").click()
+    expect(card).to_be_visible()
+    card.get_by_role("button", name="Delete…").click()
+    card.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#tunes-result")).to_contain_text("Deleted", timeout=PATIENCE)
+    expect(card).to_have_count(0, timeout=PATIENCE)
+
+
+def no_overflow(page: Page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_person_makes_a_tune_draws_with_it_and_deletes_it(page, astronaut_path):
+    create_tune(page, "Eileen", [astronaut_path])
+    expect(page.locator("#create-result")).to_contain_text("“Eileen” is ready", timeout=PATIENCE)
+    assert no_overflow(page)
+
+    open_tab(page, "Generate")
+    prompt = page.locator("#prompt textarea")
+    expect(prompt).to_have_value(re.compile(r"^<faceid:\d+:1> person$"), timeout=PATIENCE)
+    expect(page.locator("#people .person.chosen")).to_contain_text("Eileen")
+    prompt.fill(prompt.input_value() + ", beach")
+    page.locator("#num-images input[type=number]").fill("2")
+    page.locator("#generate").click()
+    expect(page.locator("#progress")).to_contain_text("2 pictures are done", timeout=PATIENCE)
+    pictures = page.locator("#gallery .grid-container img")
+    expect(pictures).to_have_count(2)
+    assert pictures.first.evaluate("image => image.naturalWidth") == 128
+    expect(page.locator("#gallery")).to_contain_text("seed")
+
+    pictures.first.click()
+    expect(page.locator("#reuse-seed")).to_contain_text("Reuse seed", timeout=PATIENCE)
+    seed = re.search(r"\d+", page.locator("#reuse-seed").inner_text()).group()
+    page.locator("#reuse-seed").click()
+    page.locator("#settings > button").click()
+    expect(page.locator("#seed input")).to_have_value(seed, timeout=PATIENCE)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert Image.open(download.value.path()).format == "PNG"
+    assert no_overflow(page)
+
+    open_tab(page, "Call it")
+    expect(page.locator("#call-python")).to_contain_text(re.compile(r"faceid:\d+:1"), timeout=PATIENCE)
+    expect(page.locator("#call-python")).to_contain_text(page.url.rstrip("/"))
+    delete_tune(page, "Eileen")
+    assert no_overflow(page)
+
+
+def test_an_idea_draws_on_the_first_click(page):
+    page.get_by_text("black and white photo, studio").first.click()
+    expect(page.locator("#progress")).to_contain_text("4 pictures are done", timeout=PATIENCE)
+    expect(page.locator("#prompt textarea")).to_have_value(re.compile(r"^<faceid:\d+:1> woman, black and white photo"))
+    delete_tune(page, "Example: astronaut")
+
+
+def test_what_is_wrong_is_said_where_one_looks(page, tmp_path, astronaut_path):
+    page.locator("#prompt textarea").fill("<faceid:17:9> woman")
+    page.locator("#generate").click()
+    expect(page.locator("#progress [role=alert]")).to_contain_text("outside 0 to 3. (column 12)", timeout=PATIENCE)
+
+    blank = tmp_path / "<b>blank.png"
+    Image.new("RGB", (400, 400), "white").save(blank)
+    create_tune(page, "Nobody", [astronaut_path, blank])
+    expect(page.locator("#photos-seen .photo.bad")).to_contain_text("No face was found", timeout=PATIENCE)
+    expect(page.locator("#photos-seen .photo img")).to_have_count(1)
+    expect(page.locator("#create-result [role=alert]")).to_contain_text("No face was found", timeout=PATIENCE)
+    page.locator("#tune-consent input").uncheck()
+    page.locator("#create-tune").click()
+    expect(page.locator("#create-result [role=alert]")).to_contain_text("Please tick", timeout=PATIENCE)
+    assert page.locator("#photos-seen b b, #create-result b").count() == 0
+
+
+def test_cancel_stops_and_the_next_one_runs(page):
+    page.locator("#prompt textarea").fill("a woman")
+    page.locator("#num-images input[type=number]").fill("8")
+    page.locator("#settings > button").click()
+    page.locator("#steps input[type=number]").fill("50")
+    page.locator("#generate").click()
+    expect(page.locator("#progress")).to_contain_text("Picture 1 of 8: step", timeout=PATIENCE)
+    page.locator("#cancel").click()
+    expect(page.locator("#progress")).to_contain_text("Cancelled.", timeout=PATIENCE)
+    expect(page.locator("#cancel")).to_be_hidden()
+    page.locator("#steps input[type=number]").fill("1")
+    page.locator("#num-images input[type=number]").fill("1")
+    page.locator("#generate").click()
+    expect(page.locator("#progress")).to_contain_text("1 picture is done", timeout=PATIENCE)
