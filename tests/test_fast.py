@@ -23,7 +23,7 @@ CPU_SECONDS = 1.5  # of one core, for 8 steps at its own size
 
 
 def weights(seed: int) -> dict[str, torch.Tensor]:
-    pipeline, _, _ = build_fast(seed)
+    pipeline, _, _ = build_fast(seed, weights=None)
     networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
     return {f"{name}.{key}": value for name, part in networks.items() for key, value in part.state_dict().items()}
 

@@ -1,0 +1,122 @@
+"""`python -m faceid.flux.fast.evaluate --faces DIR`: what the weights of `fast` are worth, on people they never saw.
+
+DIR holds one picture per person. Given the folder training was given, the people kept out of it are measured.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from faceid.base_models import find_base_model
+from faceid.domain import Face, Upload
+from faceid.errors import InvalidPhotos, SetupError
+from faceid.faces.analyzer import FaceAnalyzer
+from faceid.faces.packs import load_face_pack
+from faceid.flux.fast import config
+from faceid.flux.fast.build import build_fast
+from faceid.flux.fast.enlarging import Enlarger, load_enlarger
+from faceid.flux.fast.training.faces import KEPT_OUT, find_pictures, split_people
+from faceid.flux.fast.training.measuring import Figures, Studio, measure_likeness, measure_obedience
+from faceid.flux.fast.training.upscaler import gain_over_bicubic
+from faceid.flux.fast.weights import FOLDER
+from faceid.flux.generator import FluxGenerator
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, checked for nothing but its syntax."""
+    parser = argparse.ArgumentParser(prog="python -m faceid.flux.fast.evaluate", description=__doc__)
+    parser.add_argument("--faces", type=Path, required=True, help="folder of face pictures, one person each")
+    parser.add_argument("--weights", type=Path, default=FOLDER, help="default: the project's")
+    parser.add_argument("--all", action="store_true", help="measure every picture, not only those kept out of training")
+    parser.add_argument("--kept-out", type=int, default=KEPT_OUT, help="how many training kept out")
+    parser.add_argument("--only", choices=("likeness", "obedience"), help="half of the figures, in less time")
+    parser.add_argument("--random", action="store_true", help="measure random weights, for comparison")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser.parse_args(arguments)
+
+
+def load_studio(weights: Path | None, judge: FaceAnalyzer) -> Studio:
+    """`fast` as the app loads it; weights None: random ones, and no upscaler."""
+    pipeline, adapter, encoder = build_fast(face_pack=judge.face_pack, weights=weights)
+    generator = FluxGenerator(
+        find_base_model("fast"),
+        pipeline,
+        adapter,
+        encoder.unconditional(),
+        max_sequence_length=config.MAX_SEQUENCE_LENGTH,
+        enlarge=load_enlarger(weights) if weights else None,
+    )
+    return Studio(generator, encoder, judge)
+
+
+def read_people(files: Sequence[Path], judge: FaceAnalyzer) -> list[Face]:
+    """The faces of `files`; pictures without one are left out. SetupError where fewer than two are left."""
+    people = []
+    for file in files:
+        try:
+            people.append(judge.detect_face(Upload(file.name, file.read_bytes())))
+        except InvalidPhotos:
+            continue
+    if len(people) < 2:
+        raise SetupError(f"{len(people)} faces were found: to tell people apart, at least two are needed.")
+    return people
+
+
+def measure_upscaler(enlarger: Enlarger, people: Sequence[Face]) -> float:
+    """dB over bicubic, from 64 to 256 px, on the crops of `people`."""
+    side = config.SIDE * config.UPSCALE
+    crops = [cv2.resize(face.aligned, (side, side), interpolation=cv2.INTER_AREA) for face in people]
+    pictures = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+    return gain_over_bicubic(enlarger.network, pictures)
+
+
+def describe(figures: Figures, people: int) -> str:
+    """The figures as text, one a line."""
+    lines = [
+        f"people: {people}; chance: {1 / people:.1%}",
+        *([f"rank-1: {figures.rank1:.1%}, rank-5: {figures.rank5:.1%}"] if figures.cosine else []),
+        *(
+            f"strength {strength:g}: mean cosine {cosine:.3f}, face found {figures.found[strength]:.1%}"
+            for strength, cosine in figures.cosine.items()
+        ),
+        *(f"obeyed, {name}: {share:.1%}" for name, share in figures.obedience.items()),
+        f"seconds a picture: {figures.seconds:.2f}",
+        f"upscaler over bicubic: {figures.upscaler_gain:+.2f} dB",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    given = parse_arguments(arguments)
+    logging.basicConfig(level=logging.WARNING)
+    files = find_pictures(given.faces)
+    if not given.all:
+        files = [files[index] for index in split_people(len(files), given.kept_out)[1]]
+    with tempfile.TemporaryDirectory() as folder:
+        judge = FaceAnalyzer(load_face_pack("offline", folder=Path(folder)))
+        people = read_people(files, judge)
+        studio = load_studio(None if given.random else given.weights, judge)
+        figures = Figures()
+        if given.only != "obedience":
+            figures = measure_likeness(studio, people)
+        if given.only != "likeness":
+            figures.obedience = measure_obedience(studio, people)
+        figures.seconds = studio.seconds_a_picture
+        if not given.random:
+            figures.upscaler_gain = measure_upscaler(load_enlarger(given.weights), people)
+    text = json.dumps(asdict(figures), indent=2) if given.json else describe(figures, len(people))
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

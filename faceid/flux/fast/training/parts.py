@@ -1,0 +1,118 @@
+"""The parts of `fast` in the order they are trained, each from its own checkpoint. Owns order and shares of the time.
+
+1. The autoencoder: the components of patches, a linear code. 2. The tokens: written down, not trained.
+3. The places: where an image token stands. 4. Drawing: transformer, adapter and texts. 5. The upscaler.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from spandrel.architectures.Compact import Compact
+from torch import Tensor
+from torch.nn import functional
+
+from faceid.flux.fast import config
+from faceid.flux.fast.build import build_modules, name_modules, seeded
+from faceid.flux.fast.training.augment import Augmenter
+from faceid.flux.fast.training.components import start_from_components
+from faceid.flux.fast.training.drawing import Artist, train_artist, train_places
+from faceid.flux.fast.training.faces import FaceSet
+from faceid.flux.fast.training.lessons import Lessons
+from faceid.flux.fast.training.loop import Schedule
+from faceid.flux.fast.training.sheets import save_sheet
+from faceid.flux.fast.training.starting_points import (
+    place_codes,
+    start_cross_attention,
+    start_tokens,
+    start_transformer,
+)
+from faceid.flux.fast.training.tokens import FaceTokens
+from faceid.flux.fast.training.upscaler import fit_last_layer, train_upscaler
+from faceid.flux.fast.weights import save_upscaler, save_weights
+
+logger = logging.getLogger(__name__)
+
+PLACES, DRAWING, UPSCALING = 0.03, 0.82, 0.15  # shares of the time
+BATCH = 16
+SHEET_FACES = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """faces: the training people. work: checkpoints and sheets; out: the weights. seconds of training in all.
+
+    sheets: whether to draw sample sheets.
+    """
+
+    faces: FaceSet
+    work: Path
+    out: Path
+    seconds: float
+    seed: int = 0
+    sheets: bool = True
+
+
+def train_all(plan: Plan) -> None:
+    """Train every part of `fast` on `plan.faces` and write the weights to `plan.out`; a killed run goes on."""
+    pipeline, adapter, tower, encoder = build_modules(plan.seed)
+    artist = Artist(pipeline, adapter, FaceTokens(tower, encoder), config.MAX_SEQUENCE_LENGTH)
+    large = to_tensor(plan.faces.pictures)  # (N, 3, 256, 256) uint8
+    layers = [_shrink(layer, 2 * config.SIDE) for layer in (large, to_tensor(plan.faces.masks[..., None]))]
+    small = _shrink(large, config.SIDE).float() / 255
+    lessons = Lessons(Augmenter(*layers, config.SIDE), config.SIDE, batch=BATCH)
+
+    def schedule(share: float, rate: float, average: float) -> Schedule:
+        return Schedule(share * plan.seconds, rate, average=average)
+
+    # 1. The autoencoder's code
+    start_from_components(pipeline.vae, small * 2 - 1)
+    # 2. The tokens, and the way they take through the transformer
+    told, place_dim = start_routes(artist, small)
+    logger.info("tokens of %d numbers tell %d of latents and %d of a place", config.WIDTH, told, place_dim)
+    # 3. The places
+    artist.requires_grad_(True).face_tokens.requires_grad_(False)
+    train_places(artist, lessons.draw, schedule(PLACES, 2e-3, 0.95), plan.work / "places.pt")
+    # 4. Drawing
+    artist.requires_grad_(True).face_tokens.requires_grad_(False)
+    sheet = plan.work / "drawing.png"
+    train_artist(
+        artist,
+        lessons.draw,
+        schedule(DRAWING, 1.3e-3, 0.99),
+        plan.work / "drawing.pt",
+        routing=0.1,
+        shift=config.SCHEDULER["shift"],
+        sample=(lambda: save_sheet(artist, small[:SHEET_FACES], sheet)) if plan.sheets else None,
+    )
+    save_weights(name_modules(pipeline, tower, encoder), plan.out)
+    # 5. The upscaler
+    with seeded(plan.seed):
+        upscaler = Compact(**config.UPSCALER)
+    train_upscaler(upscaler, large, artist.wear, schedule(UPSCALING, 1e-3, 0.995), plan.work / "upscaler.pt")
+    fit_last_layer(upscaler, large)
+    save_upscaler(upscaler, plan.out)
+    logger.info("the weights are in %s", plan.out)
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    """(N, S, S, C) uint8 array -> (N, C, S, S) uint8 tensor."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+
+
+def start_routes(artist: Artist, small: Tensor) -> tuple[int, int]:
+    """Write the way of copying into an untrained `artist`: how many numbers tell latents, and how many the place."""
+    latents = artist.encode_pictures(small)
+    told, place_dim = latents.shape[-1], place_codes(latents.shape[1]).shape[1]
+    start_tokens(artist.face_tokens, small, latents)
+    for cross_attention in artist.transformer.pulid_ca:
+        start_cross_attention(cross_attention, told, place_dim)
+    start_transformer(artist.transformer, told, place_dim)
+    return told, place_dim
+
+
+def _shrink(pictures: Tensor, side: int) -> Tensor:
+    """(N, C, S, S) uint8 -> (N, C, side, side) uint8, by area."""
+    return functional.interpolate(pictures.float(), size=side, mode="area").round().to(torch.uint8)
