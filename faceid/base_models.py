@@ -2,11 +2,59 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from faceid.errors import InvalidRequest
 
 PULID_FLUX = "pulid-flux-v0.9.1"
 PULID_FAST = "pulid-fast"
+
+
+class Rung(NamedTuple):
+    """One way to lie in a GPU's memory: `free` GB (10^9 bytes) are wanted for one base model, `further` for each more.
+
+    fp8: the transformer's weights are float8, all else is bfloat16. offload: None, all of it lies on the GPU; `model`,
+    one network at a time; `group`, one block at a time.
+    """
+
+    name: str
+    free: float
+    further: float
+    fp8: bool = False
+    offload: str | None = None
+
+
+# Weights of FLUX.1 in bfloat16: transformer 23.8 GB (float8: 12.0), T5 9.5, CLIP 0.25, VAE 0.17, PuLID's
+# cross-attentions 0.84; to them come about 4 GB of activations at 1024 px. tests/test_full_size.py counts them.
+FLUX_LADDER = (
+    Rung("bf16", free=40, further=25),
+    Rung("fp8", free=28, further=13, fp8=True),
+    Rung("fp8, model offload", free=17, further=0, fp8=True, offload="model"),
+    Rung("fp8, group offload", free=8, further=0, fp8=True, offload="group"),
+)
+
+
+class Weights(NamedTuple):
+    """Files of one repository on the Hugging Face Hub: their size together in GB, their licence."""
+
+    repo: str
+    files: tuple[str, ...]
+    gb: float
+    licence: str
+    gated: bool = False
+
+
+ADAPTER_WEIGHTS: dict[str, tuple[Weights, ...]] = {
+    PULID_FLUX: (
+        Weights("guozinan/PuLID", ("pulid_flux_v0.9.1.safetensors",), 1.14, "Apache-2.0"),
+        Weights("timm/eva02_large_patch14_clip_336.merged2b_s6b_b61k", ("open_clip_model.safetensors",), 0.86, "MIT"),
+    ),
+}
+FACE_FILES = ("scrfd_10g_bnkps.onnx", "glintr100.onnx")
+FACE_PACK_WEIGHTS: dict[str, Weights] = {
+    "antelopev2": Weights("DIAMONIK7777/antelopev2", FACE_FILES, 0.28, "non-commercial research"),
+    "auraface-v1": Weights("fal/AuraFace-v1", FACE_FILES, 0.28, "Apache-2.0"),
+}
 
 
 @dataclass(frozen=True)
@@ -16,8 +64,11 @@ class BaseModel:
     `tune_id` is the number clients of the hosted product call it by, `repo` its Hugging Face repository (None: its
     weights come with the project). `adapter` names the identity adapter its pictures need, `face_pack` the pack that
     adapter's vectors come from (None: any). `native_side` is the side of the square (px) whose area it draws; a model
-    with `fixed_area` draws every request at that area and keeps the aspect. `identity_start` is the fraction of the
-    steps after which the identity is added (PuLID's advice for photographs: 4 of 28 steps).
+    with `fixed_area` draws every request at that area and keeps the aspect; what it draws is shown `enlargement` times
+    larger. `identity_start` is the fraction of the
+    steps after which the identity is added (PuLID's advice for photographs: 4 of 28 steps). Models of one `family`
+    have the same text encoders and VAE, which are loaded once. `download_gb` is what the repository's pipeline weighs,
+    `shared_gb` those of it, `ladder` how it may lie in a GPU's memory, best first.
     """
 
     slug: str
@@ -35,8 +86,18 @@ class BaseModel:
     native_side: int
     identity_start: float = 0.0
     fixed_area: bool = False
+    enlargement: int = 1
     needs_cuda: bool = True
     note: str = ""
+    family: str = ""
+    download_gb: float = 0
+    shared_gb: float = 0
+    ladder: tuple[Rung, ...] = ()
+
+    @property
+    def lane(self) -> str:
+        """The queue's lane: models that share networks, or one GPU, draw one at a time."""
+        return self.family or self.slug
 
 
 FLUX_DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License"
@@ -57,6 +118,10 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         default_guidance=3.5,
         native_side=1024,
         identity_start=4 / 28,
+        family="flux1",
+        download_gb=34,
+        shared_gb=10,
+        ladder=FLUX_LADDER,
     ),
     BaseModel(
         slug="flux1-krea-dev",
@@ -73,6 +138,10 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         default_guidance=4.5,
         native_side=1024,
         identity_start=4 / 28,
+        family="flux1",
+        download_gb=34,
+        shared_gb=10,
+        ladder=FLUX_LADDER,
     ),
     BaseModel(
         slug="flux1-schnell",
@@ -88,6 +157,10 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         default_steps=4,
         default_guidance=0.0,
         native_side=1024,
+        family="flux1",
+        download_gb=34,
+        shared_gb=10,
+        ladder=FLUX_LADDER,
     ),
     BaseModel(
         slug="fast",
@@ -102,10 +175,12 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         branch="fast",
         default_steps=8,
         default_guidance=3.5,
-        native_side=128,
+        native_side=64,
         fixed_area=True,
+        enlargement=4,
         needs_cuda=False,
-        note="A tiny Flux with random weights: it runs the whole chain on a CPU, and what it draws is coloured noise.",
+        note="A tiny Flux, trained with the project on synthetic faces: it redraws the face of a photo, 256 px large, "
+        "in the words of a small grammar (black and white photo, pencil sketch, comic book, …), on a CPU.",
     ),
 )
 

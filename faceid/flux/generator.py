@@ -7,7 +7,9 @@ can be stopped within one.
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ from torch import Tensor
 from faceid.base_models import BaseModel
 from faceid.domain import GenerationRequest, Picture, StepDone
 from faceid.errors import Unavailable
+from faceid.flux.compiling import compile_blocks
+from faceid.flux.first_block_cache import THRESHOLD, skip_blocks_from
 from faceid.flux.streaming import iterate_in_thread
 from faceid.pulid.adapter import PuLIDAdapter
 from faceid.sizes import GRID
@@ -25,17 +29,23 @@ from faceid.sizes import GRID
 logger = logging.getLogger(__name__)
 
 MAX_SEED = 2**32
-TRUE_CFG_START = 1  # an identity's true CFG begins at this step: the default of PuLID-FLUX's `timestep_to_start_cfg`
+PROMPTS_KEPT = 32  # their embeddings, 4 MB each for Flux, on the CPU
+IDENTITIES_KEPT = 16  # their keys and values, 5.2 MB each for Flux, where the transformer computes
 PROMPT_LOGGER = "diffusers.pipelines.flux.pipeline_flux"  # its warnings quote the part of a prompt that is cut off
 
 Emit = Callable[[StepDone | Picture], None]
 
 
 class FluxGenerator:
-    """Draws requests with one pipeline and one identity adapter; nothing of a request stays behind.
+    """Draws requests with one pipeline and one identity adapter.
 
     unconditional_tokens: (1, N, D), what the adapter's encoder makes of zeros; the negative pass of true CFG gets
     them. max_sequence_length: how many T5 tokens of a prompt are read (FLUX.1-dev: 512).
+
+    Of a request nothing stays but the embeddings of its texts and its identity's keys and values, among those of the
+    last `prompts_kept` and `identities_kept`, in memory, until `forget`. A kept one gives the same bits as a new one.
+    skipping_threshold is FirstBlockCache's, for requests that are to be drawn faster. enlarge: what a finished picture
+    goes through, for a model that draws smaller than it shows.
     """
 
     def __init__(
@@ -46,12 +56,21 @@ class FluxGenerator:
         unconditional_tokens: np.ndarray,
         *,
         max_sequence_length: int = 512,
+        prompts_kept: int = PROMPTS_KEPT,
+        identities_kept: int = IDENTITIES_KEPT,
+        skipping_threshold: float = THRESHOLD,
+        enlarge: Callable[[Image.Image], Image.Image] | None = None,
     ):
         self.base_model = base_model
         self.pipeline = pipeline
         self.adapter = adapter
         self.unconditional_tokens = torch.from_numpy(np.asarray(unconditional_tokens))
         self.max_sequence_length = max_sequence_length
+        self.skipping_threshold = skipping_threshold
+        self._enlarge = enlarge
+        self._embedded = lru_cache(maxsize=prompts_kept)(self._embed)
+        adapter.keep_identities(identities_kept)
+        self._times_forgotten = 0
         self._drawing = threading.Lock()
         pipeline.set_progress_bar_config(disable=True)
         logging.getLogger(PROMPT_LOGGER).setLevel(logging.ERROR)
@@ -73,6 +92,18 @@ class FluxGenerator:
         finally:
             self._drawing.release()
 
+    def forget(self) -> None:
+        """Keep no text and no identity of the requests so far; of one that is being drawn, none once it is done."""
+        self._times_forgotten += 1
+        self._clear()
+
+    def compile(self, **options: Any) -> None:
+        """Compile the transformer's blocks (`options` are torch.compile's); ZeroGPU has no compiler.
+
+        The first picture waits for it, and the first of another size; another identity or prompt does not.
+        """
+        compile_blocks(self.adapter.transformer, **options)
+
     def _check(self, request: GenerationRequest) -> None:
         if request.base_model != self.base_model.slug:
             raise ValueError(f"base_model: {request.base_model!r} was sent to {self.base_model.slug!r}.")
@@ -82,13 +113,15 @@ class FluxGenerator:
             raise ValueError(f"size: {request.width} × {request.height} px is not in multiples of {GRID}.")
 
     def _draw(self, request: GenerationRequest, emit: Emit) -> None:
-        out_of_memory = False
+        out_of_memory, times_forgotten = False, self._times_forgotten
         try:
             self._draw_pictures(request, emit)
         except torch.OutOfMemoryError:
             out_of_memory = True  # answered below: until this clause ends, its traceback holds the tensors
         finally:
             self.pipeline.maybe_free_model_hooks()  # a pipeline that was interrupted has not done so itself
+            if out_of_memory or self._times_forgotten != times_forgotten:
+                self._clear()
         if out_of_memory:
             torch.cuda.empty_cache()
             logger.warning("%s: out of GPU memory at %d × %d px", request.base_model, request.width, request.height)
@@ -96,6 +129,10 @@ class FluxGenerator:
                 f"{self.base_model.title} ran out of GPU memory at {request.width} × {request.height} px. "
                 "Ask for smaller pictures (w, h), or try again when the GPU is less busy."
             )
+
+    def _clear(self) -> None:
+        self._embedded.cache_clear()
+        self.adapter.forget_identities()
 
     @torch.no_grad()
     def _draw_pictures(self, request: GenerationRequest, emit: Emit) -> None:
@@ -112,29 +149,30 @@ class FluxGenerator:
 
     def _embed_texts(self, request: GenerationRequest) -> dict[str, Tensor]:
         """FluxPipeline's arguments for the prompt and, with true CFG, the negative prompt."""
-        sequence, pooled = self._embed(request.prompt)
+        sequence, pooled = self._embedded(request.prompt)
         texts = {"prompt_embeds": sequence, "pooled_prompt_embeds": pooled}
         if request.true_cfg_scale > 1:
-            sequence, pooled = self._embed(request.negative_prompt)
+            sequence, pooled = self._embedded(request.negative_prompt)
             texts |= {"negative_prompt_embeds": sequence, "negative_pooled_prompt_embeds": pooled}
-        return texts
+        return {name: embedding.to(self.pipeline._execution_device) for name, embedding in texts.items()}
 
     def _embed(self, text: str) -> tuple[Tensor, Tensor]:
-        """T5's states (1, L, D) and CLIP's pooled vector (1, P) of `text`."""
+        """T5's states (1, L, D) and CLIP's pooled vector (1, P) of `text`, on the CPU."""
         sequence, pooled, _ = self.pipeline.encode_prompt(text, max_sequence_length=self.max_sequence_length)
-        return sequence, pooled
+        return sequence.cpu(), pooled.cpu()
 
     def _identity(self, request: GenerationRequest) -> AbstractContextManager[None]:
-        if not request.identities:
-            return nullcontext()
-        (identity,) = request.identities
         true_cfg = request.true_cfg_scale > 1
+        start_cfg = request.true_cfg_step if true_cfg else 0
+        if not request.identities:
+            return self.adapter.nobody(start_cfg)
+        (identity,) = request.identities
         return self.adapter.identity(
             torch.from_numpy(identity.tokens),
             self.unconditional_tokens if true_cfg else None,
             weight=identity.strength,
-            start_step=round(request.identity_start * request.num_inference_steps),
-            start_cfg=TRUE_CFG_START if true_cfg else 0,
+            start_step=request.identity_step,
+            start_cfg=start_cfg,
             device=self.pipeline._execution_device,
         )
 
@@ -142,20 +180,25 @@ class FluxGenerator:
         self, request: GenerationRequest, texts: dict[str, Tensor], index: int, seed: int, emit: Emit
     ) -> Image.Image:
         steps = request.num_inference_steps
+        identity_step = request.identity_step if request.identities else 0
+        skip_from = identity_step if request.faster else None
 
         def tell(pipeline: FluxPipeline, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            before_step(step + 1)
             emit(StepDone(index, step + 1, steps))
             return tensors
 
-        output = self.pipeline(
-            **texts,
-            true_cfg_scale=request.true_cfg_scale,
-            width=request.width,
-            height=request.height,
-            num_inference_steps=steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(seed),  # the same noise on every device
-            max_sequence_length=self.max_sequence_length,
-            callback_on_step_end=tell,
-        )
-        return output.images[0]
+        with skip_blocks_from(self.adapter.transformer, skip_from, self.skipping_threshold) as before_step:
+            output = self.pipeline(
+                **texts,
+                true_cfg_scale=request.true_cfg_scale,
+                width=request.width,
+                height=request.height,
+                num_inference_steps=steps,
+                guidance_scale=request.guidance_scale,
+                generator=torch.Generator("cpu").manual_seed(seed),  # the same noise on every device
+                max_sequence_length=self.max_sequence_length,
+                callback_on_step_end=tell,
+            )
+        image = output.images[0]
+        return self._enlarge(image) if self._enlarge else image

@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import spaces
+from spaces.config import Config
 
 from faceid.domain import GenerationRequest, Picture, StepDone
 from faceid.errors import Unavailable, UserError
@@ -46,9 +47,15 @@ def register(generator: "FluxGenerator") -> None:
     _generators[generator.base_model.slug] = generator
 
 
-def registered() -> tuple[str, ...]:
-    """The slugs of the base models that can draw."""
-    return tuple(_generators)
+def registered() -> dict[str, "FluxGenerator"]:
+    """The generators that can draw, by the slug of their base model."""
+    return dict(_generators)
+
+
+def forget() -> None:
+    """Keep nothing of the requests drawn so far: a tune was deleted. It reaches this process only."""
+    for generator in _generators.values():
+        generator.forget()
 
 
 def estimate_duration(request: GenerationRequest, *args: Any, **kwargs: Any) -> int:
@@ -58,7 +65,8 @@ def estimate_duration(request: GenerationRequest, *args: Any, **kwargs: Any) -> 
     """
     pace = PACES.get(request.base_model, FLUX_PACE)
     megapixels = request.width * request.height / 2**20
-    passes = request.num_inference_steps * (2 if request.true_cfg_scale > 1 else 1)
+    second_passes = request.num_inference_steps - request.true_cfg_step if request.true_cfg_scale > 1 else 0
+    passes = request.num_inference_steps + second_passes
     picture = passes * pace.denoising * (megapixels + TEXT_MEGAPIXELS) + pace.decoding * megapixels
     return math.ceil(START_SECONDS + request.num_images * picture)
 
@@ -81,8 +89,18 @@ def generate_on_gpu(request: GenerationRequest) -> Iterator[StepDone | Picture]:
 
 @spaces.GPU(duration=estimate_duration)
 def _draw(request: GenerationRequest) -> Iterator[StepDone | Picture | Refusal]:
-    """What runs on the GPU."""
+    """What runs on the GPU. A ZeroGPU worker hears of no deletion: it keeps nothing from one request to the next."""
+    yield from draw_once(_generators[request.base_model], request, keep=not Config.zero_gpu)
+
+
+def draw_once(
+    generator: "FluxGenerator", request: GenerationRequest, *, keep: bool
+) -> Iterator[StepDone | Picture | Refusal]:
+    """`request`, what cannot be done as a value; afterwards, unless `keep`, nothing of it stays in the generator."""
     try:
-        yield from _generators[request.base_model].generate(request)
+        yield from generator.generate(request)
     except UserError as error:
         yield Refusal(str(error))
+    finally:
+        if not keep:
+            generator.forget()

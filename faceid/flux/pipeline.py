@@ -1,94 +1,106 @@
-"""Loads a base model with its identity adapter: `fast` made here, the others from the Hub. Owns where weights lie.
+"""Loads base models with their identity adapter: `fast` made here, the others from the Hub. Owns what they share.
 
-Knows repositories and devices; `generator` draws with what is loaded here.
+Knows repositories and devices; `snapshot` downloads, `memory` decides where it lies, `generator` draws with it.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import FluxPipeline
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from torch import nn
 
-from faceid.base_models import BaseModel
+from faceid.base_models import BaseModel, Rung
 from faceid.errors import SetupError
 from faceid.flux.fast import config as fast_config
 from faceid.flux.fast.build import build_fast
+from faceid.flux.fast.enlarging import load_enlarger
 from faceid.flux.generator import FluxGenerator
-from faceid.hub import fetch
+from faceid.flux.memory import choose_rung, free_memory, warn_of_a_whole_card
+from faceid.flux.placement import load_transformer, place_pipeline
+from faceid.flux.snapshot import SHARED_COMPONENTS, download_pipeline
 from faceid.pulid.adapter import PuLIDAdapter
 from faceid.pulid.face_encoder import PuLIDFaceEncoder
 from faceid.pulid.weights import PuLIDFlux, load_pulid_flux
 
 logger = logging.getLogger(__name__)
 
-# The diffusers layout; without the single-file checkpoints that lie beside it in black-forest-labs' repositories.
-PIPELINE_FILES = ("model_index.json", "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model")
 DEV_SEQUENCE_LENGTH, SCHNELL_SEQUENCE_LENGTH = 512, 256  # T5 tokens each was trained with (its model card)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A loaded base model: what draws, and what encodes faces for it."""
+    """A loaded base model: what draws, what encodes faces for it, and how it lies in memory (None: on the CPU)."""
 
     base_model: BaseModel
     generator: FluxGenerator
     encoder: PuLIDFaceEncoder
+    rung: Rung | None = None
 
-
-def download_pipeline(repo: str, *, lock_dir: Path, token: str | None = None) -> Path:
-    """The folder of `repo`'s pipeline, at the commit that `lock_dir`'s lock file holds (the first time: main's).
-
-    SetupError: a licence to accept (it names the page), a Hub out of reach, a full disk.
-    """
-    commit = fetch(repo, "model_index.json", lock_dir=lock_dir, token=token).parent.name
-    try:
-        return Path(snapshot_download(repo, revision=commit, token=token, allow_patterns=list(PIPELINE_FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise SetupError(
-            f"{repo} could not be downloaded as a whole ({type(error).__name__}): check the network and the free disk "
-            f"space (34 GB), and that its licence is accepted at https://huggingface.co/{repo} by HF_TOKEN's account."
-        ) from error
+    def compile(self) -> None:
+        """Compile the generator's blocks; SetupError where they are offloaded."""
+        if self.rung and self.rung.offload:
+            raise SetupError(
+                f"FACEID_COMPILE=true: {self.base_model.slug} lies in memory as {self.rung.name} here, and offloaded "
+                "blocks cannot be compiled. Unset it, or use a GPU with more free memory."
+            )
+        self.generator.compile()
 
 
 @dataclass(frozen=True)
 class Sources:
     """Where the parts of a base model come from and go to: the Hub and a CUDA device, or what stands in for them.
 
-    cross_attention: sizes of the adapter, where they are not PuLID-FLUX's.
+    cross_attention: sizes of the adapter, where they are not PuLID-FLUX's. free_memory gives the free GB of `device`.
     """
 
     download: Callable[..., Path] = download_pipeline
     load_pulid: Callable[..., PuLIDFlux] = load_pulid_flux
     cross_attention: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cuda"
+    free_memory: Callable[[str], float | None] = free_memory
 
 
-def load_engine(
-    base_model: BaseModel,
+def load_engines(
+    base_models: Sequence[BaseModel],
     *,
     lock_dir: Path,
     face_pack: str,
     token: str | None = None,
     sources: Sources = Sources(),
-) -> Engine:
-    """`base_model`, ready to draw. `face_pack` names the loaded pack; `token` reads gated repositories.
+) -> tuple[Engine, ...]:
+    """`base_models`, ready to draw, in their order.
 
-    The pipeline lies on `sources.device`, what encodes faces stays on the CPU. SetupError: no CUDA device, another
-    face pack, a licence to accept, weights that cannot be had.
+    `face_pack` names the loaded pack; `token` reads gated repositories. Those of the Hub share one adapter's weights
+    and face encoder and, within a family, text encoders and VAE; they lie on `sources.device` as its free memory
+    allows. What encodes faces stays on the CPU. Where their `rung` offloads, they must not draw at the same time.
+    SetupError: no CUDA device or too little memory, another face pack, a licence to accept, weights not to be had.
     """
+    for base_model in base_models:
+        _check_face_pack(base_model, face_pack)
+    of_the_hub = [base_model for base_model in base_models if base_model.repo is not None]
+    engines = [_load_fast(base_model, face_pack) for base_model in base_models if base_model.repo is None]
+    if of_the_hub:
+        engines += _load_flux(of_the_hub, lock_dir=lock_dir, token=token, sources=sources)
+    return tuple(sorted(engines, key=lambda engine: base_models.index(engine.base_model)))
+
+
+def load_engine(base_model: BaseModel, **options: Any) -> Engine:
+    """One base model alone; `options` are those of `load_engines`."""
+    (engine,) = load_engines((base_model,), **options)
+    return engine
+
+
+def _check_face_pack(base_model: BaseModel, face_pack: str) -> None:
     if base_model.face_pack not in (None, face_pack):
         raise SetupError(
             f"{base_model.slug} needs the face pack {base_model.face_pack}, loaded is {face_pack}: "
             f"set FACEID_FACE_PACK={base_model.face_pack}, or FACEID_BASE_MODEL=fast."
         )
-    if base_model.repo is None:
-        return _load_fast(base_model, face_pack)
-    return _load_flux(base_model, lock_dir=lock_dir, token=token, sources=sources)
 
 
 def _load_fast(base_model: BaseModel, face_pack: str) -> Engine:
@@ -99,42 +111,57 @@ def _load_fast(base_model: BaseModel, face_pack: str) -> Engine:
         adapter,
         encoder.unconditional(),
         max_sequence_length=fast_config.MAX_SEQUENCE_LENGTH,
+        enlarge=load_enlarger(),
     )
     return Engine(base_model, generator, encoder)
 
 
-def _load_flux(base_model: BaseModel, *, lock_dir: Path, token: str | None, sources: Sources) -> Engine:
+def _load_flux(
+    base_models: Sequence[BaseModel], *, lock_dir: Path, token: str | None, sources: Sources
+) -> list[Engine]:
     # 1. Refuse before 34 GB are downloaded
+    names = ", ".join(base_model.slug for base_model in base_models)
     if torch.device(sources.device).type == "cuda" and not torch.cuda.is_available():
         raise SetupError(
-            f"{base_model.slug} needs a CUDA device and there is none: set FACEID_BASE_MODEL=fast to draw on the CPU."
+            f"{names} needs a CUDA device and there is none: set FACEID_BASE_MODEL=fast to draw on the CPU."
         )
+    free = sources.free_memory(sources.device)
+    rung = choose_rung(base_models, free)
+    logger.info("%s: %s on %s%s", names, rung.name, sources.device, "" if free is None else f" ({free:.1f} GB free)")
+    warn_of_a_whole_card(base_models)
     # 2. The small parts first: they fail sooner
     pulid = sources.load_pulid(lock_dir=lock_dir, token=token)
-    # 3. The pipeline
-    folder = sources.download(base_model.repo, lock_dir=lock_dir, token=token)
-    pipeline = FluxPipeline.from_pretrained(folder, dtype=torch.bfloat16)
-    # 4. The adapter, before anything wraps the transformer
-    adapter = PuLIDAdapter(pipeline.transformer, pulid.cross_attentions, **sources.cross_attention)
-    # 5. Where it lies
-    place_pipeline(pipeline, sources.device)
-    logger.info("%s loaded on %s", base_model.slug, sources.device)
-    return Engine(
-        base_model,
-        FluxGenerator(
-            base_model,
-            pipeline,
-            adapter,
-            pulid.face_encoder.unconditional(),
-            max_sequence_length=_sequence_length(pipeline),
-        ),
-        pulid.face_encoder,
-    )
+    unconditional_tokens = pulid.face_encoder.unconditional()
+    # 3. One pipeline after the other; of a family the first brings what they share
+    engines, shared = [], {}
+    for base_model in base_models:
+        parts = shared.setdefault(base_model.family or base_model.slug, {})
+        folder = sources.download(base_model.repo, lock_dir=lock_dir, token=token, without=tuple(parts))
+        pipeline = load_pipeline(folder, rung, parts)
+        parts |= {name: pipeline.components[name] for name in SHARED_COMPONENTS}
+        # 4. The adapter, before anything wraps the transformer
+        adapter = PuLIDAdapter(pipeline.transformer, pulid.cross_attentions, **sources.cross_attention)
+        # 5. Where it lies
+        place_pipeline(pipeline, rung, sources.device)
+        length = _sequence_length(pipeline)
+        generator = FluxGenerator(base_model, pipeline, adapter, unconditional_tokens, max_sequence_length=length)
+        engines.append(Engine(base_model, generator, pulid.face_encoder, rung))
+        logger.info("%s is loaded", base_model.slug)
+    return engines
 
 
-def place_pipeline(pipeline: FluxPipeline, device: str) -> None:
-    """All of `pipeline` on `device`: 34 GB in bfloat16, 45 GB with what a 1024 px picture needs."""
-    pipeline.to(device)
+def load_pipeline(folder: Path, rung: Rung, shared: Mapping[str, nn.Module]) -> FluxPipeline:
+    """The pipeline in `folder`, on the CPU, in the number formats of `rung`; `shared` components are not loaded again.
+
+    SetupError: a file is damaged.
+    """
+    try:
+        transformer = load_transformer(folder, rung)
+        return FluxPipeline.from_pretrained(folder, transformer=transformer, dtype=torch.bfloat16, **shared)
+    except (OSError, SafetensorError) as error:
+        raise SetupError(
+            f"The pipeline in {folder} cannot be loaded ({error}). Delete the folder to download it again."
+        ) from error
 
 
 def _sequence_length(pipeline: FluxPipeline) -> int:

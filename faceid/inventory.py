@@ -1,0 +1,102 @@
+"""What base models are made of and what of it is on this machine's disk. Asks no server and loads no network.
+
+`base_models` says what is needed; `doctor` prints it.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from faceid.base_models import ADAPTER_WEIGHTS, BASE_MODELS, FACE_PACK_WEIGHTS, BaseModel, Weights
+from faceid.errors import SetupError
+from faceid.flux.snapshot import INDEX, SHARED_COMPONENTS, missing_files
+from faceid.hub import LOCK_FILE
+from faceid.settings import Settings
+
+PARSER_FILE = "parsing_resnet18.onnx"
+PARSER = Weights("uniface", (PARSER_FILE,), 0.05, "MIT code; from uniface's releases, into its own cache")
+
+
+@dataclass(frozen=True)
+class Caches:
+    """Where files are looked for: the folder of the lock file, huggingface_hub's cache (None: its own) and uniface's;
+    `offline_pack`: the packages of the offline face pack are installed."""
+
+    lock_dir: Path
+    cache_dir: Path | None = None
+    parser_dir: Path | None = None
+    offline_pack: bool = False
+
+    def find(self, repo: str, filename: str) -> Path | None:
+        """The file in the cache at the commit of the lock file, else main's; None where it is not there."""
+        path = self.lock_dir / LOCK_FILE
+        try:
+            entries = json.loads(path.read_text()) if path.exists() else {}
+        except ValueError as error:
+            raise SetupError(f"{path} is not JSON ({error}): mend it, or delete it.") from error
+        commit = entries.get(f"{repo}@main/{filename}", {}).get("commit")
+        found = try_to_load_from_cache(repo, filename, cache_dir=self.cache_dir, revision=commit)
+        return Path(found) if isinstance(found, str) else None
+
+    def has(self, weights: Weights) -> bool:
+        """Whether all files are there; those of a face pack may lie in a folder of the pack's name."""
+        return all(
+            self.find(weights.repo, name) or self.find(weights.repo, f"antelopev2/{name}") for name in weights.files
+        )
+
+    def has_pipeline(self, repo: str, without: Collection[str] = ()) -> bool:
+        """Whether the pipeline is there as a whole."""
+        index = self.find(repo, INDEX)
+        return index is not None and not missing_files(index.parent, without)
+
+    def has_parser(self) -> bool:
+        return self.parser_dir is not None and (self.parser_dir / PARSER_FILE).is_file()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of the table of weights. `wanted`: what is loaded at start needs it."""
+
+    name: str
+    weights: Weights
+    there: bool
+    wanted: bool
+
+
+def choose_faces(chosen: Sequence[BaseModel], settings: Settings, caches: Caches) -> tuple[str, str | None]:
+    """The face pack and the judge (None: off) of a start that cannot reach the Hub; what is named and missing, it
+    would have to download."""
+    pack = settings.face_pack
+    if pack == "auto":
+        needed = any(model.face_pack == "antelopev2" for model in chosen)
+        at_hand = caches.has(FACE_PACK_WEIGHTS["antelopev2"]) or not caches.offline_pack
+        pack = "antelopev2" if needed or at_hand else "offline"
+    if not settings.likeness:
+        return pack, None
+    auraface = caches.has(FACE_PACK_WEIGHTS["auraface-v1"]) or not caches.offline_pack
+    return pack, "auraface-v1" if pack != "offline" and auraface else "offline"
+
+
+def list_weights(chosen: Sequence[BaseModel], settings: Settings, caches: Caches) -> list[Item]:
+    """All that base models, adapters, face packs and the judge are made of; of a family the first brings the rest's
+    text encoders and VAE."""
+    items, brought = [], set()
+    for model in dict.fromkeys((*chosen, *BASE_MODELS)):
+        if model.repo is None:
+            continue
+        shares = model.family in brought
+        there = caches.has_pipeline(model.repo, SHARED_COMPONENTS if shares else ())
+        gb = model.download_gb - (model.shared_gb if shares else 0)
+        weights = Weights(model.repo, (), gb, model.licence, model.gated)
+        items.append(Item(model.slug, weights, there, model in chosen))
+        if model in chosen:
+            brought.add(model.family)
+    for adapter, files in ADAPTER_WEIGHTS.items():
+        items += [Item(adapter, w, caches.has(w), any(m.adapter == adapter for m in chosen)) for w in files]
+    items.append(Item("face parser", PARSER, caches.has_parser(), bool(brought)))
+    faces = choose_faces(chosen, settings, caches)
+    items += [Item(name, w, caches.has(w), name in faces) for name, w in FACE_PACK_WEIGHTS.items()]
+    return items
