@@ -18,13 +18,14 @@ from insightface.app import FaceAnalysis
 from insightface.app.common import Face as InsightFace
 from PIL import Image
 
-from faceid.domain import LIMITS, Face, Upload
+from faceid.domain import Face, Upload
 from faceid.errors import InvalidPhotos, InvalidRequest, PhotoProblem, SetupError
 from faceid.faces.alignment import align_face
 from faceid.faces.detection import Detection, detect_faces
 from faceid.faces.packs import FacePack
 from faceid.faces.photos import read_photo, refuse
 from faceid.faces.same_person import find_odd_ones
+from faceid.limits import LIMITS
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,7 @@ class FaceAnalyzer:
                 raise refuse(upload, NO_FACE)
             detection = detections[0]
             _check_side(upload, detection)
-            face = InsightFace(kps=detection.landmarks)
-            embedding = self._models.models["recognition"].get(np.ascontiguousarray(rgb[..., ::-1]), face)
+            embedding = self._embed(rgb, detection.landmarks)
         aligned = align_face(rgb, detection.landmarks)
         return Face(
             photo=upload.name,
@@ -72,11 +72,22 @@ class FaceAnalyzer:
             box=detection.box,
             landmarks=detection.landmarks,
             score=detection.score,
-            embedding=np.asarray(embedding, np.float32),
+            embedding=embedding,
             aligned=aligned,
             thumbnail=_encode_thumbnail(aligned),
             warnings=tuple(_describe(detections)),
         )
+
+    def find_largest(self, rgb: np.ndarray) -> tuple[Detection, np.ndarray] | None:
+        """The largest face of (H, W, 3) uint8 RGB pixels, of any size, and its embedding; None where there is none."""
+        with self._lock:
+            detections = detect_faces(self._models.det_model, rgb)
+            return (detections[0], self._embed(rgb, detections[0].landmarks)) if detections else None
+
+    def embed(self, rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """The embedding (D,) float32 of the face whose landmarks (5, 2) are known; nothing is detected."""
+        with self._lock:
+            return self._embed(rgb, landmarks)
 
     def read_faces(self, uploads: Sequence[Upload], *, allow_different_people: bool = False) -> list[Face]:
         """One face of every photo, in their order; the same bytes twice are read once.
@@ -101,6 +112,10 @@ class FaceAnalyzer:
             _check_same_person(faces)
         logger.info("%d photos read, %d of them different", len(uploads), len(read))
         return faces
+
+    def _embed(self, rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        bgr = np.ascontiguousarray(rgb[..., ::-1])
+        return np.asarray(self._models.models["recognition"].get(bgr, InsightFace(kps=landmarks)), np.float32)
 
 
 def _load_models(pack: FacePack) -> FaceAnalysis:

@@ -1,4 +1,4 @@
-"""Where the face models come from: antelopev2 from the Hub, or the offline pack built from two PyPI packages.
+"""Where the face models come from: antelopev2 and AuraFace from the Hub, the offline pack built from two PyPI packages.
 
 Owns the choice, the fallback and the check of the files before insightface sees them (a pack it cannot find it would
 download from GitHub with no time-out). Knows nothing of photos.
@@ -22,7 +22,8 @@ from faceid.settings import FACE_PACKS
 logger = logging.getLogger(__name__)
 
 ANTELOPEV2_REPO = "DIAMONIK7777/antelopev2"
-ANTELOPEV2_DIM = 512
+AURAFACE_REPO = "fal/AuraFace-v1"
+ANTELOPEV2_DIM = 512  # AuraFace's too
 DETECTOR_FILE = "scrfd_10g_bnkps.onnx"
 RECOGNISER_FILE = "glintr100.onnx"
 NESTED_FOLDER = "antelopev2"  # mirrors of the official zip keep the folder it has inside
@@ -34,8 +35,8 @@ RECOGNISER_SIDE = 112
 class FacePack:
     """A folder with one detector and one recogniser that insightface can load.
 
-    `name` is antelopev2 or offline: embeddings of different names are not comparable. `dim` is their length. `note` is
-    for the page's status line, empty where there is nothing to say.
+    `name` is antelopev2, auraface-v1 or offline: embeddings of different names are not comparable. `dim` is their
+    length. `note` is for the page's status line, empty where there is nothing to say.
     """
 
     name: str
@@ -65,6 +66,23 @@ def load_face_pack(
         return _fall_back(folder, error)
 
 
+def load_judge_pack(
+    face_pack: FacePack, *, folder: Path, token: str | None = None, fetch: Callable[..., Path] = hub.fetch
+) -> FacePack:
+    """The pack that judges likeness where photos are read with `face_pack`: never the one the adapter's vectors are of.
+
+    AuraFace-v1, else the offline pack. Where photos are read with the offline pack it judges too, for no adapter uses
+    its vectors. SetupError where neither can be had.
+    """
+    if face_pack.name == "offline":
+        return face_pack
+    try:
+        return _load_auraface(folder, token=token, fetch=fetch)
+    except hub.HubUnreachable as error:
+        logger.warning("likeness is judged with the offline face pack: %s", error)
+        return _load_offline(folder)
+
+
 def _fall_back(folder: Path, error: hub.HubUnreachable) -> FacePack:
     note = (
         "Face pack: offline, because the Hub could not be reached. Base models whose adapter needs antelopev2 stay "
@@ -89,27 +107,52 @@ def _load_offline(folder: Path, note: str = "") -> FacePack:
 
 
 def _load_antelopev2(folder: Path, *, token: str | None, fetch: Callable[..., Path]) -> FacePack:
-    pack_folder = folder / "antelopev2"
-    pack_folder.mkdir(parents=True, exist_ok=True)
-    for filename, check in ((DETECTOR_FILE, _check_detector), (RECOGNISER_FILE, _check_recogniser)):
-        fetched = _fetch_flat(filename, lock_dir=folder, token=token, fetch=fetch)
-        check(fetched, _read_graph(fetched))
-        _place(fetched.resolve(), pack_folder / filename)
     return FacePack(
-        name="antelopev2", folder=pack_folder, dim=ANTELOPEV2_DIM, licence="insightface models: non-commercial research"
+        name="antelopev2",
+        folder=_load_insightface(
+            ANTELOPEV2_REPO, folder / "antelopev2", nested=NESTED_FOLDER, token=token, fetch=fetch
+        ),
+        dim=ANTELOPEV2_DIM,
+        licence="insightface models: non-commercial research",
     )
 
 
-def _fetch_flat(filename: str, *, lock_dir: Path, token: str | None, fetch: Callable[..., Path]) -> Path:
-    """The file from the repository's root, or from the folder that the official zip nests."""
-    nested = f"{NESTED_FOLDER}/{filename}"
+def _load_auraface(folder: Path, *, token: str | None, fetch: Callable[..., Path]) -> FacePack:
+    return FacePack(
+        name="auraface-v1",
+        folder=_load_insightface(AURAFACE_REPO, folder / "auraface-v1", token=token, fetch=fetch),
+        dim=ANTELOPEV2_DIM,
+        licence="AuraFace-v1: Apache-2.0",
+    )
+
+
+def _load_insightface(
+    repo: str, target: Path, *, nested: str | None = None, token: str | None, fetch: Callable[..., Path]
+) -> Path:
+    """`target`, with the checked detector and recogniser of `repo` and nothing else in it."""
+    target.mkdir(parents=True, exist_ok=True)
+    for filename, check in ((DETECTOR_FILE, _check_detector), (RECOGNISER_FILE, _check_recogniser)):
+        fetched = _fetch_flat(repo, filename, nested=nested, lock_dir=target.parent, token=token, fetch=fetch)
+        check(fetched, _read_graph(fetched))
+        _place(fetched.resolve(), target / filename)
+    return target
+
+
+def _fetch_flat(
+    repo: str, filename: str, *, nested: str | None, lock_dir: Path, token: str | None, fetch: Callable[..., Path]
+) -> Path:
+    """The file from the repository's root, or from the folder `nested` that the official zip has inside."""
     try:
-        return fetch(ANTELOPEV2_REPO, filename, lock_dir=lock_dir, token=token)
+        return fetch(repo, filename, lock_dir=lock_dir, token=token)
     except hub.HubFileMissing:
-        return fetch(ANTELOPEV2_REPO, nested, lock_dir=lock_dir, token=token)
+        if nested is None:
+            raise
+        return fetch(repo, f"{nested}/{filename}", lock_dir=lock_dir, token=token)
     except hub.HubUnreachable as unreachable:
+        if nested is None:
+            raise
         try:  # without network the cache may hold the nested one
-            return fetch(ANTELOPEV2_REPO, nested, lock_dir=lock_dir, token=token)
+            return fetch(repo, f"{nested}/{filename}", lock_dir=lock_dir, token=token)
         except hub.HubUnreachable:
             raise unreachable from None
 

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pillow_heif.as_plugin import HeifImageFile
 
-from faceid.domain import LIMITS, Upload
+from faceid.domain import Upload
 from faceid.errors import InvalidPhotos, PhotoProblem
+from faceid.limits import LIMITS
 
 logger = logging.getLogger(__name__)
 

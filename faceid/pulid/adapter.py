@@ -16,7 +16,7 @@ from diffusers.hooks import HookRegistry
 from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor, nn
 
-from faceid.pulid.cross_attention import IdentityCrossAttention, Weight
+from faceid.pulid.cross_attention import IdentityCrossAttention, Weight, weigh
 from faceid.pulid.hooks import (
     COND,
     NO_IDENTITY,
@@ -27,6 +27,7 @@ from faceid.pulid.hooks import (
     KeyValues,
     remove_hook_exactly,
 )
+from faceid.pulid.identity_cache import IdentityCache
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class PuLIDAdapter:
         root.invalidate_child_registries_cache()
         self._tracker = gate.tracker
         self._in_use = threading.Lock()
+        self._identities = IdentityCache(self._project)
         logger.info("PuLID attached: %d cross-attentions on %s, %s", len(hooks), device, dtype)
 
     @contextmanager
@@ -104,21 +106,32 @@ class PuLIDAdapter:
         self._check_tokens(tokens, weight)
         if uncond_tokens is not None:
             self._check_tokens(uncond_tokens, weight)
-        if not self._in_use.acquire(blocking=False):
-            raise RuntimeError(
-                "This transformer is drawing another identity. It draws one at a time: leave the first identity() "
-                "context, or stack the identities of a batch in `tokens`."
-            )
-        with ExitStack() as cleanup:  # from the last line to the first, whatever happens
-            cleanup.callback(self._in_use.release)
-            cleanup.callback(self._reset_caches)
-            cleanup.callback(self._tracker.begin, NO_IDENTITY)
-            key_values = {COND: self._project(tokens, weight, device)}
+        with self._one_at_a_time():
+            key_values = {COND: self._key_values(tokens, weight, device)}
             if uncond_tokens is not None:
-                key_values[UNCOND] = self._project(uncond_tokens, weight, device)
+                key_values[UNCOND] = self._key_values(uncond_tokens, weight, device)
             self._reset_caches()
             self._tracker.begin(Generation(key_values, start_step, start_cfg))
             yield
+
+    @contextmanager
+    def nobody(self, start_cfg: int = 0) -> Iterator[None]:
+        """Every call of the transformer in this context draws without an identity; true CFG begins at step `start_cfg`.
+
+        The counterpart of `identity`: passes are told apart as there, and one of both is active at a time.
+        """
+        with self._one_at_a_time():
+            self._reset_caches()
+            self._tracker.begin(Generation(start_cfg=start_cfg))
+            yield
+
+    def keep_identities(self, size: int) -> None:
+        """From now on keep the keys and values of the last `size` identities; the adapter's weights change no more."""
+        self._identities = IdentityCache(self._project, size)
+
+    def forget_identities(self) -> None:
+        """Keep none of the identities drawn so far; what is being drawn is finished with its own."""
+        self._identities.clear()
 
     def detach(self) -> None:
         """Give the transformer back as it was: its own forwards, state-dict keys and outputs, bit for bit.
@@ -136,16 +149,34 @@ class PuLIDAdapter:
         remove_hook_exactly(self.transformer, GATE)
         del self.transformer.pulid_ca
 
-    def _project(self, tokens: Tensor, weight: Weight, device: torch.device | str | None) -> KeyValues:
-        """Keys and values of every cross-attention, computed where its weights lie, kept where the network computes."""
-        dtype = self.transformer.dtype
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError(
+                "This transformer is drawing another identity. It draws one at a time: leave the first identity() "
+                "context, or stack the identities of a batch in `tokens`."
+            )
+        with ExitStack() as cleanup:  # from the last line to the first, whatever happens
+            cleanup.callback(self._in_use.release)
+            cleanup.callback(self._reset_caches)
+            cleanup.callback(self._tracker.begin, NO_IDENTITY)
+            yield
+
+    def _key_values(self, tokens: Tensor, weight: Weight, device: torch.device | str | None) -> KeyValues:
+        """Of every cross-attention, weighed, where the network computes."""
         home = self.transformer.device
         target = torch.device(device) if device else (tokens.device if home.type == "meta" else home)
+        pairs = self._identities.key_values(tokens, target, self.transformer.dtype)
+        return [(key, weigh(value, weight)) for key, value in pairs]
+
+    def _project(self, tokens: Tensor, target: torch.device) -> KeyValues:
+        """Keys and values of every cross-attention at weight 1, computed where its weights lie, kept on `target`."""
+        dtype = self.transformer.dtype
         pairs = []
         for cross_attention in self.transformer.pulid_ca:
             parameter = cross_attention.norm1.weight
             place = target if parameter.is_meta else parameter.device  # meta: accelerate brings the weights
-            key, value = cross_attention.project(tokens.to(place, dtype), weight)
+            key, value = cross_attention.project(tokens.to(place, dtype))
             pairs.append((key.to(target, dtype), value.to(target, dtype)))
         return pairs
 

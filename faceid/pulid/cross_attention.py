@@ -35,8 +35,7 @@ class IdentityCrossAttention(nn.Module):
         values: w * to_out(a v) = to_out(a (w v)). With one row of tokens and B weights the values have B rows.
         """
         key, value = self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)  # (B, N, heads * dim_head) each
-        scale = torch.as_tensor(weight, dtype=torch.float32, device=value.device).reshape(-1, 1, 1, 1)
-        return self._split_heads(key).contiguous(), (self._split_heads(value) * scale).to(value.dtype)
+        return self._split_heads(key).contiguous(), weigh(self._split_heads(value), weight)
 
     def forward(self, hidden_states: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """What to add to `hidden_states` (B, L, dim), same shape. `key` and `value` have B rows or one for all."""
@@ -49,3 +48,12 @@ class IdentityCrossAttention(nn.Module):
 
     def _split_heads(self, states: Tensor) -> Tensor:
         return states.unflatten(-1, (-1, self.dim_head)).transpose(1, 2)  # (B, heads, N, dim_head)
+
+
+def weigh(value: Tensor, weight: Weight) -> Tensor:
+    """`value` (B, heads, N, dim_head) times one number or one per sample, in its own dtype.
+
+    Weighing what was projected at 1 gives the bits of projecting with the weight.
+    """
+    scale = torch.as_tensor(weight, dtype=torch.float32, device=value.device).reshape(-1, 1, 1, 1)
+    return (value * scale).to(value.dtype)

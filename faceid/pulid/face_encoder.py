@@ -76,7 +76,16 @@ class PuLIDFaceEncoder:
         Several photos are averaged before the resampler: ArcFace vectors as unit vectors (the usual template of face
         recognition, e.g. IJB-C), scaled back to their mean norm because PuLID feeds them un-normalised; class outputs
         as unit vectors, made unit again; hidden states position by position, which the FFHQ crop makes comparable. One
-        photo gives exactly what the reference gives for it.
+        photo gives exactly what the reference gives for it, and any number gives as many tokens as one.
+
+        Compared by `python -m faceid.pulid.compare_fusion`, leave-one-out over six altered copies each of 312 synthetic
+        faces (offline pack): the template's mean cosine to the copy left out, and how many of these it finds when one
+        stranger in 100 passes. One photo 0.897 and 99.68 %; the mean 0.904 and 99.79 %; the mean weighted by detector
+        score, face size, vector length or agreement with the others 0.904 to 0.905 and 99.79 %; by sharpness 0.878 and
+        98.77 % (noise counts as sharp); every photo apart, the nearest counting, which is what concatenated tokens (32
+        a photo, the author's way) leave to attention, 0.929 and 99.84 %. So no weight earns its place. Concatenation
+        might, but in vectors it differs by one copy in 2,000, it costs keys and values for every photo, and whether it
+        draws a better likeness only PuLID's weights can tell; copies of one picture cannot either: the mean stays.
 
         Unavailable: a face of another face pack. InvalidPhotos: the parser sees no face. ValueError: no faces.
         """

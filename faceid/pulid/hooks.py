@@ -105,7 +105,7 @@ class PassTracker(StateManager):
 
     def set_context(self, context: CacheContext | None) -> None:
         super().set_context(context)
-        if context is None or not self._generation.key_values:
+        if context is None or self._generation is NO_IDENTITY:
             return
         if context.name == COND:
             self._step = self._step + 1 if context.step_index is None else context.step_index
