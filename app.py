@@ -14,9 +14,10 @@ from faceid.backup import Backup
 from faceid.base_models import choose_base_models
 from faceid.errors import FaceIDError
 from faceid.faces.analyzer import FaceAnalyzer
+from faceid.faces.likeness import load_judge
 from faceid.faces.packs import load_face_pack
 from faceid.flux import gpu
-from faceid.flux.pipeline import load_engine
+from faceid.flux.pipeline import load_engines
 from faceid.jobs import JobQueue
 from faceid.settings import Settings
 from faceid.store import DATABASE_FILE, PICTURES_FOLDER, TuneStore
@@ -33,10 +34,14 @@ def compose(settings: Settings, resources: ExitStack) -> gr.Blocks:
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # Gradio's components read it when they are made
     gr.set_static_paths([folder / PICTURES_FOLDER])  # served from where they are: a copy could outlive its tune
     pack = load_face_pack(settings.face_pack, folder=folder / "packs", token=settings.hf_token)
+    faces = FaceAnalyzer(pack)
+    judge = load_judge(faces, pack, folder=folder / "packs", token=settings.hf_token) if settings.likeness else None
     models = choose_base_models(settings.base_model, settings.base_models, cuda=torch.cuda.is_available())
-    engines = [load_engine(m, lock_dir=folder / "packs", face_pack=pack.name, token=settings.hf_token) for m in models]
+    engines = load_engines(models, lock_dir=folder / "packs", face_pack=pack.name, token=settings.hf_token)
     for engine in engines:
         gpu.register(engine.generator)
+        if settings.compile:
+            engine.compile()
     backup = Backup(folder / DATABASE_FILE, settings.backup_dir) if settings.backup_dir else None
     if backup:
         backup.restore_if_empty()
@@ -45,19 +50,23 @@ def compose(settings: Settings, resources: ExitStack) -> gr.Blocks:
     jobs = resources.enter_context(closing(JobQueue()))
     studio = Studio(
         store=store,
-        faces=FaceAnalyzer(pack),
+        faces=faces,
         encoders={engine.base_model.adapter: engine.encoder for engine in engines},
         paint=gpu.generate_on_gpu,
         jobs=jobs,
         base_models=models,
+        judge=judge,
         keep_photos=settings.keep_photos,
         titles_decide=settings.idempotent_titles,
         backup=backup,
+        forget=gpu.forget,
     )
     owners = Owners(secret=settings.secret(), local=settings.local, admitted=settings.api_keys)
     device = "the GPU" if torch.cuda.is_available() else "the CPU"
-    status = status_text(models, device=device, pack=pack.name, pack_note=pack.note)
-    licences = licences_text(models, pack=pack.name, pack_licence=pack.licence)
+    judged = judge.name if judge else None
+    status = status_text(models, device=device, pack=pack.name, pack_note=pack.note, judge=judged)
+    judge_licence = judge.licence if judge else ""
+    licences = licences_text(models, pack=pack.name, pack_licence=pack.licence, judge_licence=judge_licence)
     page = build_page(studio, owners, status=status, licences=licences)
     return page.queue(max_size=None, default_concurrency_limit=4)
 

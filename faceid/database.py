@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError, DBAPIError
 
 from faceid.errors import SetupError, StorageFull
@@ -40,6 +40,7 @@ class Database:
         try:
             with self.writing() as connection:
                 metadata.create_all(connection)
+                _add_missing_columns(connection, metadata)
         except DatabaseError as error:
             if getattr(error.orig, "sqlite_errorcode", None) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 raise
@@ -138,6 +139,21 @@ def _open_engine(url: str | URL, max_pages: int | None) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine
+
+
+def _add_missing_columns(connection: Connection, metadata: MetaData) -> None:
+    """What later versions added to a table, for a database (or a backup) of an earlier one; such columns are nullable.
+
+    Looking needs no version number in the file, which PostgreSQL has no place for.
+    """
+    present = inspect(connection)
+    quote = connection.dialect.identifier_preparer.quote
+    for table in metadata.sorted_tables:
+        names = {column["name"] for column in present.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in names:
+                kind = column.type.compile(connection.dialect)
+                connection.execute(text(f"ALTER TABLE {quote(table.name)} ADD COLUMN {quote(column.name)} {kind}"))
 
 
 def _is_full(error: DBAPIError | OSError) -> bool:

@@ -1,6 +1,6 @@
 """The words of the project as frozen values: tunes, photos, tags, requests and what a generation yields.
 
-Knows no library, no storage and no transport. `LIMITS` feeds validation, the page's sliders and the README.
+Knows no library, no storage and no transport.
 """
 
 from collections.abc import Mapping
@@ -13,35 +13,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Limit(NamedTuple):
-    """An inclusive range and what is used where nothing is given (None: the base model says)."""
-
-    low: float
-    high: float
-    default: float | None
-    unit: str = ""
-
-
-LIMITS: dict[str, Limit] = {
-    "strength": Limit(0, 3, 1),
-    "num_images": Limit(1, 8, 4),
-    "seed": Limit(0, 2**32 - 1, None),
-    "steps": Limit(1, 50, None),
-    "cfg_scale": Limit(0, 15, None),
-    "true_cfg_scale": Limit(1, 10, 1),
-    "identity_start": Limit(0, 1, None),
-    "w": Limit(256, 2048, None, "px"),
-    "h": Limit(256, 2048, None, "px"),
-    "photos": Limit(1, 20, None),
-    "photo_bytes": Limit(1, 20 * 2**20, None, "bytes"),
-    "photo_pixels": Limit(1, 50_000_000, None, "px"),
-    "face_side": Limit(48, 100_000, None, "px"),
-    "title": Limit(1, 200, None, "characters"),
-    "text": Limit(1, 4000, None, "characters"),
-}
-
-CLASS_NAMES = ("man", "woman", "boy", "girl", "person", "baby", "child", "couple")
-REFUSED_CLASS_NAMES = ("cat", "dog", "style")
 TUNE_LIFETIME = timedelta(days=30)
 MODEL_TYPE = "faceid"
 
@@ -88,7 +59,7 @@ class IdentityKey(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TunePhoto:
-    """One photo of a tune. `original` is None where photos are not kept; `vectors` maps a face pack to (D,) float32."""
+    """One photo of a tune. `original` is None where photos are not kept; `vectors` maps packs to (D,) float32."""
 
     sha256: str
     thumbnail: bytes = field(repr=False)
@@ -123,11 +94,13 @@ class Tune:
 
 
 class PictureFile(NamedTuple):
-    """A finished picture on disk: its place in the prompt (from 0), the seed it was drawn from, the PNG's path."""
+    """A finished picture on disk: its place in the prompt (from 0), the seed it was drawn from, the PNG's path, and
+    the band of its likeness to the person in the prompt (None: nobody, or likeness is off)."""
 
     index: int
     seed: int
     path: str
+    likeness: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +148,7 @@ class PromptFields:
     text: str = field(repr=False)
     negative_prompt: str = field(default="", repr=False)
     num_images: int | None = None
+    best_of: int | None = None
     seed: int | None = None
     steps: int | None = None
     cfg_scale: float | None = None
@@ -183,6 +157,9 @@ class PromptFields:
     h: int | None = None
     aspect_ratio: str | None = None
     identity_start: float | None = None
+    true_cfg_start: float | None = None
+    preset: str | None = None
+    faster: bool = False
     base_model: str | int | None = None
 
 
@@ -207,8 +184,9 @@ class GenerationRequest:
     """All that a base model needs for its pictures: checked, without a tag, a photo or an owner.
 
     identity_start is the fraction of the steps after which the identity is added (0: from the first step);
-    true_cfg_scale > 1 draws a second pass with the negative prompt; width and height are px, multiples of 16.
-    Picture i is drawn from seed + i.
+    true_cfg_scale > 1 draws a second pass with the negative prompt, after the fraction true_cfg_start of the steps;
+    faster lets steps that change little be skipped, once the identity has begun; width and height are px, multiples
+    of 16. Picture i is drawn from seed + i.
     """
 
     base_model: str
@@ -223,6 +201,18 @@ class GenerationRequest:
     negative_prompt: str = field(default="", repr=False)
     true_cfg_scale: float = 1.0
     identity_start: float = 0.0
+    true_cfg_start: float = 0.0
+    faster: bool = False
+
+    @property
+    def identity_step(self) -> int:
+        """The step (from 0) at which the identity begins."""
+        return round(self.identity_start * self.num_inference_steps)
+
+    @property
+    def true_cfg_step(self) -> int:
+        """The step (from 0) at which true CFG begins."""
+        return round(self.true_cfg_start * self.num_inference_steps)
 
 
 class StepDone(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from faceid.domain import GenerationRequest, Picture, PictureFile, Prompt, StepDone
 from faceid.errors import UserError
-from faceid.protocols import Paint
+from faceid.protocols import Likeness, Measure, Paint
 
 if TYPE_CHECKING:
     from faceid.jobs import Job, Waiting
@@ -34,15 +34,34 @@ class Generation:
 
 
 def draw_prompt(
-    prompt: Prompt, request: GenerationRequest, paint: Paint, store: "TuneStore"
+    prompt: Prompt,
+    request: GenerationRequest,
+    paint: Paint,
+    store: "TuneStore",
+    *,
+    measure: Measure | None = None,
+    keep: int | None = None,
 ) -> Iterator[StepDone | PictureFile]:
-    """Paint `request`: steps and saved pictures as they come; the prompt's row says how it ended, whatever happens."""
+    """Paint `request`: steps and saved pictures as they come; the prompt's row says how it ended, whatever happens.
+
+    `measure` judges the likeness of each picture, here and not where it is painted: the judge's session does not
+    survive a fork. Where `keep` is below the number drawn, the most alike are saved, when the last is drawn.
+    """
     store.start_prompt(prompt.id)
     status, user_error = "failed", "The pictures could not be drawn: an error on this machine, not yours."
     events = paint(request)
+    choose = keep is not None and keep < request.num_images
+    best: list[tuple[Picture, Likeness | None]] = []
     try:
         for event in events:
-            yield _save(prompt, event, store) if isinstance(event, Picture) else event
+            if not isinstance(event, Picture):
+                yield event
+            elif choose:
+                best = _most_alike([*best, (event, measure(event.image))], keep)
+            else:
+                yield _save(prompt, event, measure(event.image) if measure else None, store)
+        for place, (picture, likeness) in enumerate(best):
+            yield _save(prompt, picture._replace(index=place), likeness, store)
         status = "done"
     except UserError as error:
         user_error = str(error)
@@ -58,7 +77,13 @@ def draw_prompt(
             store.fail_prompt(prompt.id, user_error, status=status)
 
 
-def _save(prompt: Prompt, picture: Picture, store: "TuneStore") -> PictureFile:
+def _most_alike(judged: list[tuple[Picture, Likeness]], keep: int) -> list[tuple[Picture, Likeness]]:
+    """The `keep` pictures most like the photos, those first; of equal ones the one drawn first."""
+    return sorted(judged, key=lambda pair: -pair[1].similarity)[:keep]
+
+
+def _save(prompt: Prompt, picture: Picture, likeness: Likeness | None, store: "TuneStore") -> PictureFile:
     png = io.BytesIO()
     picture.image.save(png, format="PNG")
-    return store.add_picture(prompt.id, picture.index, picture.seed, png.getvalue())
+    band = likeness.band if likeness else None
+    return store.add_picture(prompt.id, picture.index, picture.seed, png.getvalue(), band)

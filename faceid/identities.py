@@ -1,6 +1,6 @@
 """From photos to what a tune caches: which face, which vectors, which tokens, for which adapter and face pack.
 
-Knows the face reader and the identity encoders as protocols; never the store.
+Knows the face reader, the identity encoders and the judge as protocols; never the store.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from faceid.base_models import BaseModel
 from faceid.domain import Face, IdentityKey, Tune, TunePhoto, Upload
 from faceid.errors import InvalidPhotos, InvalidRequest, PhotoProblem, Unavailable
-from faceid.protocols import FaceReader, IdentityEncoder
+from faceid.protocols import FaceReader, IdentityEncoder, Judge
 from faceid.validation import check_uploads
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class EncodedPhotos:
 
 
 class Identities:
-    """One face reader, and an identity encoder for each adapter that is loaded."""
+    """One face reader, an identity encoder for each adapter that is loaded, and who judges likeness, if anybody."""
 
-    def __init__(self, faces: FaceReader, encoders: Mapping[str, IdentityEncoder]):
-        self._faces, self._encoders = faces, encoders
+    def __init__(self, faces: FaceReader, encoders: Mapping[str, IdentityEncoder], judge: Judge | None = None):
+        self._faces, self._encoders, self.judge = faces, encoders, judge
 
     def check_photo(self, photo: Upload) -> PhotoCheck:
         """Look at one photo; what is wrong with it is told, not raised."""
@@ -63,7 +63,7 @@ class Identities:
                 sha256=sha256,
                 thumbnail=face.thumbnail,
                 original=photo.content if keep_photos else None,
-                vectors={face.face_pack: face.embedding},
+                vectors=self._vectors(face),
                 warnings=face.warnings,
             )
             for (sha256, photo), face in zip(photos.items(), faces)
@@ -82,9 +82,26 @@ class Identities:
         uploads = [Upload(f"photo {number}", content) for number, content in enumerate(originals, start=1)]
         return self._encoder_for(model).encode(self._faces.read_faces(uploads, allow_different_people=True))
 
+    def judge_again(self, photos: Sequence[TunePhoto]) -> "dict[int, np.ndarray]":
+        """The judge's vectors by position, from photos that were kept; without those in which no face is found now."""
+        found = {}
+        for position, photo in enumerate(photos):
+            if photo.original is None:
+                continue
+            try:
+                face = self._faces.detect_face(Upload(f"photo {position + 1}", photo.original))
+            except InvalidPhotos:  # another face reader than the one that took it: there are the other photos
+                continue
+            found[position] = self.judge.embed_reference(face)
+        return found
+
     def key_for(self, model: BaseModel) -> IdentityKey:
         """What tokens for `model` belong to; Unavailable where the loaded face pack does not fit it."""
         return self._encoder_for(model).key
+
+    def _vectors(self, face: Face) -> "dict[str, np.ndarray]":
+        judged = {self.judge.name: self.judge.embed_reference(face)} if self.judge else {}
+        return judged | {face.face_pack: face.embedding}
 
     def _encoder_for(self, model: BaseModel) -> IdentityEncoder:
         if model.face_pack and model.face_pack != self._faces.face_pack:

@@ -87,7 +87,9 @@ class PromptStore:
         """Fail every prompt that waits or runs: at the start of the app nobody draws them any more."""
         self._fail(true(), user_error, "failed")
 
-    def add_picture(self, prompt_id: int, index: int, seed: int, png: bytes) -> PictureFile:
+    def add_picture(
+        self, prompt_id: int, index: int, seed: int, png: bytes, likeness: str | None = None
+    ) -> PictureFile:
         """Keep a finished picture: the file first, its row last. NotFound where the prompt was deleted meanwhile.
 
         The file is written under the writer's lock, so that no sweep takes it for one whose row never came.
@@ -98,12 +100,12 @@ class PromptStore:
                 if connection.scalar(select(prompts.c.id).where(prompts.c.id == prompt_id)) is None:
                     raise no_prompt(prompt_id)
                 name = self._folder.add(png)
-                row = {"prompt_id": prompt_id, "index": index, "seed": seed, "file": name}
+                row = {"prompt_id": prompt_id, "index": index, "seed": seed, "file": name, "likeness": likeness}
                 connection.execute(insert(pictures), row)
         except BaseException:
             self._folder.remove([name] if name else [])
             raise
-        return PictureFile(index, seed, str(self._folder.path / name))
+        return PictureFile(index, seed, str(self._folder.path / name), likeness)
 
     def _set_status(self, prompt_id: int, **changes) -> None:
         with self.database.writing() as connection:
@@ -125,7 +127,8 @@ class PromptStore:
         query = select(pictures).where(pictures.c.prompt_id.in_(ids)).order_by(pictures.c.index)
         for picture in connection.execute(query).mappings():
             path = str(self._folder.path / picture["file"])
-            drawn[picture["prompt_id"]].append(PictureFile(picture["index"], picture["seed"], path))
+            file = PictureFile(picture["index"], picture["seed"], path, picture["likeness"])
+            drawn[picture["prompt_id"]].append(file)
         named: dict[int, list[int]] = {prompt_id: [] for prompt_id in ids}
         query = select(prompt_tunes).where(prompt_tunes.c.prompt_id.in_(ids)).order_by(prompt_tunes.c.position)
         for link in connection.execute(query).mappings():

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from faceid.domain import LIMITS, FaceTag
+from faceid.domain import FaceTag
 from faceid.errors import InvalidRequest, PromptSyntaxError
+from faceid.limits import LIMITS
 
 # What is meant as a tag: a word followed by a colon, or one of our own words. `a < b`, `<3` and `<b>` are plain text.
 _OPENING = re.compile(r"<\s*(?:([^\W\d_][\w-]*)\s*(?=:)|(faceid|lora)\b)", re.IGNORECASE)

@@ -1,12 +1,13 @@
-"""What the studio needs of others, as protocols: who reads faces, encodes identities, paints and backs up."""
+"""What the studio needs of others, as protocols: who reads faces, encodes identities, paints, judges and backs up."""
 
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from faceid.domain import Face, GenerationRequest, IdentityKey, Picture, StepDone, Upload
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image
 
 
 class FaceReader(Protocol):
@@ -27,6 +28,26 @@ class IdentityEncoder(Protocol):
     def encode(self, faces: Sequence[Face]) -> "np.ndarray": ...
 
 
+class Likeness(NamedTuple):
+    """How much a picture's face is like a person's photos. `copy`: it is nearly one of the photos.
+
+    similarity orders the pictures of one person; its scale is the judge's, and it is shown to nobody.
+    """
+
+    band: Literal["weak", "fair", "strong", "copy", "not measurable"]
+    similarity: float = -1.0
+
+
+class Judge(Protocol):
+    """Compares pictures with photos by vectors of its own, kept with a tune under `name`."""
+
+    name: str
+
+    def embed_reference(self, face: Face) -> "np.ndarray": ...
+
+    def measure(self, picture: "Image", references: "Sequence[np.ndarray]") -> Likeness: ...
+
+
 class Backup(Protocol):
     """Is told of changes. After a deletion the old backup is replaced at once."""
 
@@ -36,3 +57,4 @@ class Backup(Protocol):
 
 
 Paint = Callable[[GenerationRequest], Generator[StepDone | Picture]]
+Measure = Callable[["Image"], Likeness]

@@ -144,4 +144,5 @@ pictures = Table(
     Column("index", Integer, primary_key=True),
     Column("seed", BigInteger, nullable=False),
     Column("file", String, nullable=False, unique=True),
+    Column("likeness", String),  # since 0.2; a band
 )

@@ -21,6 +21,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "`true`",
         "keep the photos beside the identity, so that a newer adapter can encode them again",
     ),
+    "FACEID_LIKENESS": ("`true`", "say of each picture how much it is like the person's photos; never sent anywhere"),
+    "FACEID_COMPILE": ("`false`", "compile the base model's blocks: the first picture waits, later ones are faster"),
     "FACEID_SECRET": ("a 0600 file in the data folder", "what keys and browser ids are hashed with"),
     "FACEID_API_KEYS": ("none", "the keys admitted, comma separated, 20 characters or more each; set: no others"),
     "FACEID_CALLBACK_SECRET": ("none", "signs the callbacks of the HTTP API, 20 characters or more"),
@@ -45,10 +47,12 @@ class Settings:
     base_model: str | None = None
     base_models: tuple[str, ...] = ()
     keep_photos: bool = True
+    likeness: bool = True
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     callback_secret: str | None = field(default=None, repr=False)
     idempotent_titles: bool = False
     accept_inswapper: bool = False
+    compile: bool = False
     hf_token: str | None = field(default=None, repr=False)
     on_space: bool = False
     server_name: str = LOOPBACK
@@ -71,10 +75,12 @@ class Settings:
             base_model=given.get("FACEID_BASE_MODEL"),
             base_models=_list(given.get("FACEID_BASE_MODELS", "")),
             keep_photos=_flag(given, "FACEID_KEEP_PHOTOS", default=True),
+            likeness=_flag(given, "FACEID_LIKENESS", default=True),
             api_keys=tuple(_long_enough("FACEID_API_KEYS", key) for key in _list(given.get("FACEID_API_KEYS", ""))),
             callback_secret=_long_enough("FACEID_CALLBACK_SECRET", given.get("FACEID_CALLBACK_SECRET")),
             idempotent_titles=_flag(given, "FACEID_IDEMPOTENT_TITLES", default=False),
             accept_inswapper=_flag(given, "FACEID_ACCEPT_INSWAPPER", default=False),
+            compile=_compile(given),
             hf_token=given.get("HF_TOKEN"),
             on_space=on_space,
             server_name=given.get("GRADIO_SERVER_NAME", LOOPBACK),
@@ -124,6 +130,13 @@ def _flag(given: Mapping[str, str], name: str, *, default: bool) -> bool:
     if value in ("false", "0", "no", "off"):
         return False
     raise SetupError(f"{name}={value!r}: takes true or false.")
+
+
+def _compile(given: Mapping[str, str]) -> bool:
+    wanted = _flag(given, "FACEID_COMPILE", default=False)
+    if wanted and _flag(given, "SPACES_ZERO_GPU", default=False):
+        raise SetupError("FACEID_COMPILE=true: ZeroGPU has no torch.compile. Unset it there.")
+    return wanted
 
 
 def _long_enough(name: str, value: str | None) -> str | None:

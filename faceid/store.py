@@ -168,6 +168,21 @@ class TuneStore(PromptStore):
             connection.execute(delete(identities).where(*_identity(tune_id, key)))
             connection.execute(insert(identities), _identity_row(tune_id, key, tokens))
 
+    def vectors(self, owner: str, tune_id: int, name: str) -> list[np.ndarray]:
+        """The photos' vectors (D,) of one face pack or judge, without those that have none; NotFound as `get_tune`."""
+        with self.database.reading() as connection:
+            check_tune(connection, owner, tune_id)
+            wanted = [vectors.c.tune_id == tune_id, vectors.c.face_pack == name]
+            return list(connection.scalars(select(vectors.c.vector).where(*wanted).order_by(vectors.c.position)))
+
+    def add_vectors(self, owner: str, tune_id: int, name: str, by_position: Mapping[int, np.ndarray]) -> None:
+        """Keep vectors of a face pack or judge by their photo's position, in the place of older ones."""
+        with self.database.writing() as connection:
+            check_tune(connection, owner, tune_id)
+            connection.execute(delete(vectors).where(vectors.c.tune_id == tune_id, vectors.c.face_pack == name))
+            for position, vector in by_position.items():
+                connection.execute(insert(vectors), _vector_row(tune_id, position, name, vector))
+
     def _delete_tunes(self, connection: Connection, ids: Sequence[int]) -> list[str]:
         drawn = connection.scalars(select(prompt_tunes.c.prompt_id).where(prompt_tunes.c.tune_id.in_(ids)).distinct())
         files = self._delete_prompts(connection, list(drawn))
@@ -207,7 +222,11 @@ def _insert_photo(connection: Connection, tune_id: int, position: int, photo: Tu
     row = {"sha256": photo.sha256, "warnings": list(photo.warnings)}
     connection.execute(insert(photos), place | row | {"thumbnail": photo.thumbnail, "original": photo.original})
     for face_pack, vector in photo.vectors.items():
-        connection.execute(insert(vectors), place | {"face_pack": face_pack, "vector": np.asarray(vector, np.float32)})
+        connection.execute(insert(vectors), _vector_row(tune_id, position, face_pack, vector))
+
+
+def _vector_row(tune_id: int, position: int, name: str, vector: np.ndarray) -> dict[str, Any]:
+    return {"tune_id": tune_id, "position": position, "face_pack": name, "vector": np.asarray(vector, np.float32)}
 
 
 def _identity(tune_id: int, key: IdentityKey) -> list:

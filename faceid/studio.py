@@ -7,28 +7,21 @@ caller can get wrong is checked here, before the work reaches a queue or a GPU.
 import hashlib
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from faceid.base_models import BASE_MODELS, DEFAULT_ALIAS, BaseModel, find_base_model
-from faceid.domain import (
-    LIMITS,
-    Prompt,
-    PromptFields,
-    Tune,
-    TuneFields,
-    Upload,
-    WeightedIdentity,
-    now,
-)
+from faceid.domain import Prompt, PromptFields, Tune, TuneFields, Upload, WeightedIdentity, now
 from faceid.drawing import Generation, draw_prompt
-from faceid.errors import PhotoProblem, QueueFull, Unavailable
+from faceid.errors import InvalidRequest, PhotoProblem, QueueFull, Unavailable
 from faceid.identities import Identities, PhotoCheck
-from faceid.planning import describe_request, notes_on, plan_generation
+from faceid.limits import LIMITS
+from faceid.planning import count_pictures, describe_request, notes_on, plan_generation
 from faceid.prompt_syntax import fill_characteristics, parse_prompt
-from faceid.protocols import Backup, FaceReader, IdentityEncoder, Paint
+from faceid.protocols import Backup, FaceReader, IdentityEncoder, Judge, Measure, Paint
 from faceid.validation import check_text, check_tune_fields, check_uploads
 
 if TYPE_CHECKING:
@@ -61,14 +54,19 @@ class Studio:
         paint: Paint,
         jobs: "JobQueue",
         base_models: Sequence[BaseModel],
+        judge: Judge | None = None,
         keep_photos: bool = True,
         titles_decide: bool = False,
         backup: Backup | None = None,
+        forget: Callable[[], None] | None = None,
     ):
-        """`encoders` by adapter; `base_models`: those loaded, the default first."""
-        self._store, self._identities, self._paint, self._jobs = store, Identities(faces, encoders), paint, jobs
+        """`encoders` by adapter; `base_models`: those loaded, the default first; no `judge`: likeness is off; `forget`
+        is called when tunes are gone: whoever paints drops what it keeps of identities."""
+        self._store, self._paint, self._jobs = store, paint, jobs
+        self._identities, self.measures_likeness = Identities(faces, encoders, judge), judge is not None
         self.loaded_models = tuple(base_models)
         self._keep_photos, self._titles_decide, self._backup = keep_photos, titles_decide, backup
+        self._forget = forget or (lambda: None)
         self._jobs_of_prompts: WeakValueDictionary[int, Job] = WeakValueDictionary()  # the queue keeps them alive
         store.fail_unfinished("The app was restarted before this was drawn. Send it again.")
 
@@ -134,12 +132,14 @@ class Studio:
     def delete_tune(self, owner: str, tune_id: int) -> None:
         """Remove the tune, its photos and vectors, the prompts and pictures drawn from it, and the backup of them."""
         self._store.delete_tune(owner, tune_id)
+        self._forget()
         self._changed(deleted=True)
         log.info("tune %d deleted", tune_id)
 
     def delete_expired(self) -> None:
         """Remove what has passed its 30 days."""
         if self._store.delete_expired():
+            self._forget()
             self._changed()
 
     # Pictures
@@ -158,7 +158,10 @@ class Studio:
         identities = [WeightedIdentity(self._tokens_of(tune, model), person.strength)] if tune else []
         # 3. The request, every range checked
         request = plan_generation(fields, model, prompt_text, identities, seed=secrets.randbelow(2**32))
-        # 4. Remembered, then queued
+        kept, drawn = count_pictures(fields)
+        # 4. Who judges the pictures
+        measure = self._measure_for(tune, choosing=drawn > kept) if tune else None
+        # 5. Remembered, then queued
         prompt = self._store.add_prompt(
             Prompt(
                 id=0,
@@ -166,11 +169,12 @@ class Studio:
                 text=fields.text.strip(),
                 base_model=model.slug,
                 tune_ids=(tune.id,) if tune else (),
-                parameters=describe_request(fields, request),
+                parameters=describe_request(fields, request, model),
             )
         )
         try:
-            job = self._jobs.submit(owner, model.slug, lambda: draw_prompt(prompt, request, self._paint, self._store))
+            work = partial(draw_prompt, prompt, request, self._paint, self._store, measure=measure, keep=kept)
+            job = self._jobs.submit(owner, model.lane, work)
         except QueueFull:
             self._store.delete_prompt(owner, prompt.id)
             raise
@@ -213,6 +217,31 @@ class Studio:
             self._store.add_tokens(tune.owner, tune.id, key, tokens)
             self._changed()
         return tokens
+
+    def _measure_for(self, tune: Tune, *, choosing: bool) -> Measure | None:
+        """Judges pictures of this person; None where likeness is off. Vectors that are missing come from kept photos.
+
+        Where pictures are to be chosen by it: Unavailable if likeness is off, InvalidRequest if there is no vector.
+        """
+        judge = self._identities.judge
+        if judge is None:
+            if choosing:
+                raise Unavailable("best_of: likeness is not measured here (FACEID_LIKENESS), so none can be chosen.")
+            return None
+        references = self._store.vectors(tune.owner, tune.id, judge.name)
+        if not references:
+            found = self._identities.judge_again(self._store.photos(tune.owner, tune.id))
+            if found:
+                self._store.add_vectors(tune.owner, tune.id, judge.name, found)
+                self._changed()
+            references = list(found.values())
+        if choosing and not references:
+            raise InvalidRequest(
+                f"best_of: the tune {tune.id} has nothing to compare pictures with, for its photos were not kept. "
+                "Create it again, or leave best_of out.",
+                field="best_of",
+            )
+        return partial(judge.measure, references=references)
 
     def _changed(self, *, deleted: bool = False) -> None:
         if self._backup:

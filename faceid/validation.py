@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
-from faceid.domain import CLASS_NAMES, LIMITS, MODEL_TYPE, REFUSED_CLASS_NAMES, TuneFields, Upload
+from faceid.domain import MODEL_TYPE, TuneFields, Upload
 from faceid.errors import InvalidPhotos, InvalidRequest, PhotoProblem
+from faceid.limits import CLASS_NAMES, LIMITS, REFUSED_CLASS_NAMES
 
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -104,6 +105,15 @@ def check_number(field: str, value: float | None, default: float) -> float:
         raise InvalidRequest(f"{field}: {value!r} is not a number.", field=field)
     check_limit(field, value)
     return float(value)
+
+
+def check_flag(field: str, value: bool | None) -> bool:
+    """`value` where it is true or false; None is false."""
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{field}: {value!r} is neither true nor false.", field=field)
+    return value
 
 
 def check_whole(field: str, value: float | None, default: int) -> int:

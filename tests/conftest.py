@@ -5,10 +5,9 @@ Everything is the real class; what is slow to make is made once.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import pytest
@@ -88,20 +87,38 @@ def tune(studio, astronaut):
     return studio.create_tune("me", [astronaut], TuneFields(title="Eileen", name="woman")).tune
 
 
+@pytest.fixture
+def restore_registered():
+    """For tests that register a generator of their own: afterwards the app's draw again."""
+    from faceid.flux import gpu
+
+    before = gpu.registered()
+    yield
+    for generator in before.values():
+        gpu.register(generator)
+
+
 @pytest.fixture(scope="session")
 def app_folder(tmp_path_factory) -> Path:
     """The data folder of the app that `app_url` runs."""
     return tmp_path_factory.mktemp("app")
 
 
-@pytest.fixture(scope="session")
-def app_url(app_folder) -> Iterator[str]:
-    """The real app, launched as app.py does it, on a free port of loopback."""
+@contextmanager
+def running_app(folder: Path) -> Iterator[str]:
+    """The address of the real app over a data folder, launched as app.py does it, on a free port of loopback."""
     import app
     from faceid.settings import Settings
 
     with ExitStack() as resources:
-        demo = app.compose(Settings(data_dir=app_folder, face_pack="offline"), resources)
+        demo = app.compose(Settings(data_dir=folder, face_pack="offline"), resources)
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
         resources.callback(demo.close)
         yield url.rstrip("/")
+
+
+@pytest.fixture(scope="session")
+def app_url(app_folder) -> Iterator[str]:
+    """The address of an app that tests share; what they leave in it is theirs to remove or to bear."""
+    with running_app(app_folder) as url:
+        yield url

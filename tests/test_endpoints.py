@@ -72,10 +72,31 @@ def test_generates_and_streams(client, tune):
     yielded = list(job)
     assert [len(gallery) for gallery, _ in yielded] == [1, 2, 2]
     gallery, details = yielded[-1]
-    assert [picture["caption"] for picture in gallery] == ["seed 7", "seed 8"]
-    assert Image.open(gallery[0]["image"]).size == (details["drawn_w"], details["drawn_h"])
+    assert [picture["caption"].split(" · ")[0] for picture in gallery] == ["seed 7", "seed 8"]
+    assert all("likeness" in picture["caption"] or "copy" in picture["caption"] for picture in gallery)
+    assert len(details["likeness"]) == 2
+    assert None not in details["likeness"]
+    assert Image.open(gallery[0]["image"]).size == (details["picture_w"], details["picture_h"])
     assert (details["status"], details["seeds"], details["steps"]) == ("done", [7, 8], 2)
     assert any("own size" in note for note in details["notes"])
+
+
+def test_the_best_of_several_is_kept(client, tune):
+    text = f"<faceid:{tune['id']}:1> woman"
+    yielded = list(client.submit(text, 1, 7, 1, best_of=3, api_name="/generate"))
+    gallery, details = yielded[-1]
+    assert len(gallery) == len(details["likeness"]) == 1
+    assert (details["num_images"], details["best_of"]) == (1, 3)
+    assert details["seeds"][0] in (7, 8, 9)
+    assert "3 pictures are drawn; the one most like the photos is kept." in details["notes"]
+    with pytest.raises(AppError, match="best_of: 2 pictures are fewer than num_images: 3"):
+        client.predict(text, 3, best_of=2, api_name="/generate")
+
+
+def test_the_page_has_a_slider_for_it(client):
+    components = [component["props"] for component in client.config["components"]]
+    (slider,) = (props for props in components if props.get("elem_id") == "best-of")
+    assert (slider["minimum"], slider["maximum"], slider["value"], slider["visible"]) == (1, 16, 1, True)
 
 
 def test_errors_arrive_as_messages(client, app_url, astronaut_path):

@@ -217,6 +217,7 @@ def test_a_request_that_should_not_have_come_is_refused(generator, changes, reas
 
 def test_the_text_is_embedded_once_for_all_pictures(generator):
     texts = []
+    generator.forget()
     handle = generator.pipeline.text_encoder_2.register_forward_pre_hook(lambda module, args: texts.append(args))
     try:
         list(generator.generate(short_request(num_images=3, num_inference_steps=1)))
@@ -227,6 +228,7 @@ def test_the_text_is_embedded_once_for_all_pictures(generator):
 
 def test_the_identity_is_projected_once_for_all_pictures(generator):
     projections = []
+    generator.forget()
     projection = generator.pipeline.transformer.pulid_ca[0].to_kv
     handle = projection.register_forward_pre_hook(lambda module, args: projections.append(args))
     try:

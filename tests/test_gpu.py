@@ -29,7 +29,7 @@ FLUX = GenerationRequest(
 
 
 @pytest.fixture(autouse=True)
-def fast_is_registered():
+def fast_is_registered(restore_registered):
     gpu.register(fast_engine()[0])
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import running_app
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -26,8 +27,15 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def page_url(tmp_path_factory):
+    """An app of these tests' own: what its one local user sees is what they made."""
+    with running_app(tmp_path_factory.mktemp("page")) as url:
+        yield url
+
+
 @pytest.fixture(params=SIZES)
-def page(request, browser, app_url):
+def page(request, browser, page_url):
     """The page, loaded. Afterwards: nothing was asked of another machine, no script failed."""
     scheme = "dark" if request.param == "phone" else "light"
     context = browser.new_context(viewport=SIZES[request.param], color_scheme=scheme)
@@ -36,12 +44,12 @@ def page(request, browser, app_url):
     requested, complaints = [], []
     page.on("request", lambda asked: requested.append(asked.url))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(app_url)
+    page.goto(page_url)
     expect(page.locator("#people")).to_contain_text(re.compile(r"No tune yet|\w"), timeout=PATIENCE)
     yield page
     context.close()
     assert complaints == []
-    assert [url for url in requested if not url.startswith((app_url, "data:", "blob:"))] == []
+    assert [url for url in requested if not url.startswith((page_url, "data:", "blob:"))] == []
 
 
 def open_tab(page: Page, name: str) -> None:
@@ -88,7 +96,7 @@ def test_a_person_makes_a_tune_draws_with_it_and_deletes_it(page, astronaut_path
     expect(page.locator("#progress")).to_contain_text("2 pictures are done", timeout=PATIENCE)
     pictures = page.locator("#gallery .grid-container img")
     expect(pictures).to_have_count(2)
-    assert pictures.first.evaluate("image => image.naturalWidth") == 128
+    assert pictures.first.evaluate("image => image.naturalWidth") == 256
     expect(page.locator("#gallery")).to_contain_text("seed")
 
     pictures.first.click()

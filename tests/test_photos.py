@@ -11,9 +11,10 @@ import pytest
 from pictures import astronaut, encode
 from PIL import Image, ImageCms
 
-from faceid.domain import LIMITS, Upload
+from faceid.domain import Upload
 from faceid.errors import InvalidPhotos
 from faceid.faces.photos import LONGEST_SIDE, read_photo
+from faceid.limits import LIMITS
 
 ORIENTATION = 0x0112
 

@@ -44,12 +44,25 @@ def test_reads_what_is_given(tmp_path):
         ("FACEID_API_KEYS", "short", "at least 20"),
         ("FACEID_CALLBACK_SECRET", "short", "at least 20"),
         ("FACEID_SECRET", "short", "at least 20"),
+        ("FACEID_COMPILE", "perhaps", "true or false"),
     ],
 )
 def test_names_the_variable_that_is_wrong(name, value, words):
     with pytest.raises(SetupError, match=words) as caught:
         Settings.from_env({name: value})
     assert name in str(caught.value)
+
+
+def test_likeness_is_measured_unless_it_is_turned_off():
+    assert Settings.from_env({}).likeness
+    assert not Settings.from_env({"FACEID_LIKENESS": "false"}).likeness
+
+
+def test_compiling_is_asked_for_and_refused_on_zerogpu():
+    assert not Settings.from_env({}).compile
+    assert Settings.from_env({"FACEID_COMPILE": "true"}).compile
+    with pytest.raises(SetupError, match=r"FACEID_COMPILE=true: ZeroGPU has no torch\.compile"):
+        Settings.from_env({"FACEID_COMPILE": "true", "SPACES_ZERO_GPU": "true"})
 
 
 def test_secrets_are_not_shown():

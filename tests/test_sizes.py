@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceid.base_models import find_base_model
-from faceid.domain import LIMITS
 from faceid.errors import InvalidRequest
+from faceid.limits import LIMITS
 from faceid.sizes import ASPECT_RATIOS, aspect_ratio_size, drawn_size, parse_aspect_ratio
 
 FIXED, FREE = find_base_model("fast"), find_base_model("flux1-dev")

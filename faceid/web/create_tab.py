@@ -4,8 +4,9 @@ import time
 
 import gradio as gr
 
-from faceid.domain import CLASS_NAMES, LIMITS, TuneFields
+from faceid.domain import TuneFields
 from faceid.errors import FaceIDError
+from faceid.limits import CLASS_NAMES, LIMITS
 from faceid.web import cards
 from faceid.web.uploads import read_uploads, remove_uploads
 from faceid.web.visitor import Visitor

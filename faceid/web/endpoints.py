@@ -165,6 +165,10 @@ class Endpoints:
         aspect_ratio: str | None = None,
         true_cfg_scale: float | None = None,
         identity_start: float | None = None,
+        best_of: int | None = None,
+        preset: str | None = None,
+        true_cfg_start: float | None = None,
+        faster: bool = False,
         owner_key: str | None = None,
         request: gr.Request = None,
     ) -> tuple[list[PictureJSON], dict[str, Any]]:
@@ -183,6 +187,10 @@ class Endpoints:
             aspect_ratio: such as 16:9, in the place of w and h.
             true_cfg_scale: 1 to 10, how strongly to steer away from the negative prompt.
             identity_start: 0 to 1, the share of the steps after which the identity is added.
+            best_of: up to 16 pictures to draw, of which the num_images most like the photos are kept.
+            preset: photo or art: identity_start and cfg_scale for it, where they are not given.
+            true_cfg_start: 0 to 1, the share of the steps after which the negative prompt counts; default: one step.
+            faster: skip what changes little from step to step, once the identity is in; the picture differs a little.
             owner_key: your key, where it is not in a header.
         """
         with readable_errors():
@@ -191,6 +199,7 @@ class Endpoints:
                 text=text,
                 negative_prompt=negative_prompt,
                 num_images=num_images,
+                best_of=best_of,
                 seed=seed,
                 steps=steps,
                 cfg_scale=cfg_scale,
@@ -199,6 +208,9 @@ class Endpoints:
                 h=h,
                 aspect_ratio=aspect_ratio,
                 identity_start=identity_start,
+                preset=preset,
+                true_cfg_start=true_cfg_start,
+                faster=faster,
                 base_model=base_model,
             )
             generation = self._studio.generate(owner, fields)

@@ -5,9 +5,10 @@ from typing import Any
 
 import gradio as gr
 
-from faceid.domain import LIMITS, PictureFile, PromptFields
+from faceid.domain import PictureFile, PromptFields
 from faceid.drawing import Generation
 from faceid.errors import Cancelled, FaceIDError
+from faceid.limits import LIMITS
 from faceid.prompt_syntax import name_person
 from faceid.web import cards
 from faceid.web.presenting import caption, details_json, progress_of
@@ -16,11 +17,13 @@ from faceid.web.visitor import Visitor
 
 IDEAS = (
     "black and white photo, studio",
-    "trekking in the alps, warm light",
-    "pencil sketch, plain background",
+    "photo, in the alps, warm light",
+    "pencil sketch",
     "comic book, night city",
-    "on a beach, blue hour",
+    "photo, on the beach, blue hour",
 )
+# On a phone the pictures are below the fold.
+SHOW_PICTURES = "() => document.getElementById('gallery').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -94,6 +97,7 @@ class GenerateTab:
         self.choice = [self.text, self.chosen, self.people]
         self.choice_or_error = [*self.choice, self._progress]
         gr.on([self._generate.click, self.text.submit], **drawing)
+        gr.on([self._generate.click, self._ideas.click], None, js=SHOW_PICTURES, **QUIET)
         self._cancel.click(self.cancel, [key, self._prompt_id], self._progress, **QUIET)
         self.people.select(self.choose_card, [key, self.text, strength], self.choice_or_error, **QUIET)
         strength.release(self.choose, [key, self.chosen, self.text, strength], self.choice, **QUIET)
@@ -131,9 +135,11 @@ class GenerateTab:
 
     def _follow(self, generation: Generation) -> Iterator[dict]:
         pictures: list[PictureFile] = []
+        drawn = generation.request.num_images
+        choosing = generation.prompt.parameters["num_images"] < drawn
         try:
             for event in generation.events():
-                update = {self._progress: cards.running(*progress_of(event, generation.request.num_images))}
+                update = {self._progress: cards.running(*progress_of(event, drawn, choosing=choosing))}
                 if isinstance(event, PictureFile):
                     pictures = [*pictures, event]
                     update |= {self.gallery: _gallery(pictures), self._drawn: pictures}

@@ -9,6 +9,15 @@ from faceid.domain import PictureFile, StepDone, Tune
 from faceid.drawing import Generation
 from faceid.studio import CreatedTune
 
+# What stands in a caption for a band; never a percentage.
+LIKENESS = {
+    "weak": "weak likeness",
+    "fair": "fair likeness",
+    "strong": "strong likeness",
+    "copy": "nearly a copy of a photo",
+    "not measurable": "likeness not measurable",
+}
+
 
 class TuneJSON(TypedDict):
     """A tune as the product answers it, and `warnings`: what to know of single photos."""
@@ -98,17 +107,23 @@ def details_json(generation: Generation, pictures: list[PictureFile], status: st
         "status": status,
         **generation.prompt.parameters,
         "seeds": [picture.seed for picture in pictures],
+        "likeness": [picture.likeness for picture in pictures],
         "notes": list(generation.notes),
     }
 
 
 def caption(picture: PictureFile) -> str:
     """What stands under a picture."""
-    return f"seed {picture.seed}"
+    return f"seed {picture.seed} · {LIKENESS[picture.likeness]}" if picture.likeness else f"seed {picture.seed}"
 
 
-def progress_of(event: Any, num_images: int) -> tuple[str, float]:
-    """One line for what goes on, and how much of it is done (0 to 1)."""
+def progress_of(event: Any, num_images: int, *, choosing: bool = False) -> tuple[str, float]:
+    """One line for what goes on, and how much of it is done (0 to 1). `num_images` are drawn.
+
+    `choosing`: pictures come when all are drawn, the most alike first.
+    """
+    if isinstance(event, PictureFile) and choosing:
+        return f"All {num_images} pictures are drawn, the most alike are kept", 1.0
     if isinstance(event, StepDone):
         done = (event.index + event.step / event.steps) / num_images
         return f"Picture {event.index + 1} of {num_images}: step {event.step} of {event.steps}", done
@@ -117,18 +132,23 @@ def progress_of(event: Any, num_images: int) -> tuple[str, float]:
     return f"Waiting: number {event.position} in the queue, about {event.seconds:.0f} s", 0.0
 
 
-def status_text(models: Sequence[BaseModel], *, device: str, pack: str, pack_note: str) -> str:
-    """Markdown for the page's status line: what draws here, what reads faces, and why it is these."""
+def status_text(
+    models: Sequence[BaseModel], *, device: str, pack: str, pack_note: str, judge: str | None = None
+) -> str:
+    """Markdown for the page's status line: what draws here, reads faces and judges likeness, and why it is these."""
     drawing = " and ".join(f"**{model.title}**" for model in models)
     notes = [note for note in (*(model.note for model in models), pack_note) if note]
-    return " ".join([f"Drawing with {drawing} on {device}, faces read by the pack *{pack}*.", *notes])
+    judged = f"likeness judged by *{judge}*" if judge else "likeness not judged"
+    return " ".join([f"Drawing with {drawing} on {device}, faces read by the pack *{pack}*, {judged}.", *notes])
 
 
-def licences_text(models: Sequence[BaseModel], *, pack: str, pack_licence: str) -> str:
+def licences_text(models: Sequence[BaseModel], *, pack: str, pack_licence: str, judge_licence: str = "") -> str:
     """Markdown for the page's foot: the licences of the models in use, and what becomes of photos."""
     licences = [f"{model.title}: {model.licence}" for model in models]
     licences += ["PuLID-FLUX: Apache-2.0", "EVA02-CLIP: MIT"] if any(model.repo for model in models) else []
+    packs = f"face pack {pack}: {pack_licence}"
+    packs += f"; judge: {judge_licence}" if judge_licence not in ("", pack_licence) else ""
     return (
-        f"Licences: {'; '.join(licences)}; face pack {pack}: {pack_licence}.\n\n"
+        f"Licences: {'; '.join(licences)}; {packs}.\n\n"
         "Use photos of people who agreed. Tunes are deleted after 30 days, or when you delete them."
     )

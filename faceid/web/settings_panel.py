@@ -3,9 +3,12 @@
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from faceid.base_models import BaseModel, find_base_model
-from faceid.domain import LIMITS
+from faceid.limits import LIMITS
+from faceid.planning import DEFAULT_TRUE_CFG, DEFAULT_TRUE_CFG_STEP
+from faceid.presets import PRESETS, find_preset
 from faceid.sizes import ASPECT_RATIOS
 from faceid.studio import Studio
 
@@ -22,57 +25,89 @@ class SettingsPanel:
                 info="The same request with the same seed gives the same pictures.",
             )  # fmt: skip
             aspect_ratio = gr.Dropdown(list(ASPECT_RATIOS), value="1:1", label="Aspect ratio", elem_id="aspect-ratio")
-            steps = _slider("steps", "Steps", 1, model.default_steps)
-            cfg_scale = _slider("cfg_scale", "Guidance", 0.1, model.default_guidance, "2.5 to 4 for photographs.")
-            identity_start = _slider(
-                "identity_start", "Likeness begins after this share of the steps", 0.01, round(model.identity_start, 2),
-                "Later: freer pose and style. Earlier: more alike.",
+            best_of = _slider(
+                "best_of", "Best of", 1, 1, "Draw this many and keep the pictures most like the photos; 1: no choice.",
+                visible=studio.measures_likeness,
             )  # fmt: skip
-            negative_prompt = gr.Textbox(
-                label="Negative prompt", max_lines=3, max_length=int(LIMITS["text"].high), elem_id="negative-prompt",
-                info="What to steer away from. Each step takes twice as long.",
+            self._fields = {"seed": self.seed, "aspect_ratio": aspect_ratio, "best_of": best_of}
+            self._preset = gr.Radio(
+                [(preset.title, preset.name) for preset in PRESETS], value=None, label="Preset", elem_id="preset",
+                info="Sets the guidance and when the likeness begins.",
             )  # fmt: skip
-            true_cfg_scale = _slider("true_cfg_scale", "Strength of the negative prompt", 0.1, 4)
-            base_model = gr.Dropdown(
+            self._fields |= _build_drawing(model) | _build_negative(model)
+            self._fields["faster"] = gr.Checkbox(
+                False, label="Faster", elem_id="faster",
+                info="Skips what changes little from step to step; the picture differs a little.",
+            )  # fmt: skip
+            self._fields["base_model"] = gr.Dropdown(
                 [(loaded.title, loaded.slug) for loaded in studio.loaded_models],
                 value=model.slug,
                 label="Base model",
                 elem_id="base-model",
                 visible=len(studio.loaded_models) > 1,
             )
-        self._fields = {
-            "seed": self.seed,
-            "aspect_ratio": aspect_ratio,
-            "steps": steps,
-            "cfg_scale": cfg_scale,
-            "identity_start": identity_start,
-            "negative_prompt": negative_prompt,
-            "true_cfg_scale": true_cfg_scale,
-            "base_model": base_model,
-        }
         self.inputs = list(self._fields.values())
-        base_model.change(
-            _defaults_of,
-            base_model,
-            [steps, cfg_scale, identity_start],
-            api_visibility="private",
-            show_progress="hidden",
-        )
+        self._wire()
+
+    def _wire(self) -> None:
+        fields, quiet = self._fields, {"api_visibility": "private", "show_progress": "hidden"}
+        decided = [fields[name] for name in ("steps", "cfg_scale", "identity_start", "true_cfg_start")]
+        fields["base_model"].change(_defaults_of, fields["base_model"], [*decided, self._preset], **quiet)
+        set_by_preset = [fields["cfg_scale"], fields["identity_start"]]
+        self._preset.input(_values_of, [self._preset, fields["base_model"]], set_by_preset, **quiet)
 
     def fields_of(self, values: tuple[Any, ...]) -> dict[str, Any]:
         """The values of `inputs` as keyword arguments of PromptFields."""
         fields = dict(zip(self._fields, values))
         fields["negative_prompt"] = fields["negative_prompt"] or ""
         if not fields["negative_prompt"].strip():
-            fields["true_cfg_scale"] = None
+            fields["true_cfg_scale"] = fields["true_cfg_start"] = None
         return fields
 
 
-def _slider(name: str, label: str, step: float, value: float, info: str | None = None) -> gr.Slider:
+def _build_drawing(model: BaseModel) -> dict[str, Component]:
+    return {
+        "steps": _slider("steps", "Steps", 1, model.default_steps),
+        "cfg_scale": _slider("cfg_scale", "Guidance", 0.1, model.default_guidance, "2.5 to 4 for photographs."),
+        "identity_start": _slider(
+            "identity_start", "Likeness begins after this share of the steps", 0.01, round(model.identity_start, 2),
+            "Later: freer pose and style. Earlier: more alike.",
+        ),
+    }  # fmt: skip
+
+
+def _build_negative(model: BaseModel) -> dict[str, Component]:
+    return {
+        "negative_prompt": gr.Textbox(
+            label="Negative prompt", max_lines=3, max_length=int(LIMITS["text"].high), elem_id="negative-prompt",
+            info="What to steer away from. Each step takes twice as long.",
+        ),
+        "true_cfg_scale": _slider("true_cfg_scale", "Strength of the negative prompt", 0.1, DEFAULT_TRUE_CFG),
+        "true_cfg_start": _slider(
+            "true_cfg_start", "Negative prompt begins after this share of the steps", 0.01, _first_step(model)
+        ),
+    }  # fmt: skip
+
+
+def _slider(
+    name: str, label: str, step: float, value: float, info: str | None = None, *, visible: bool = True
+) -> gr.Slider:
     low, high, *_ = LIMITS[name]
-    return gr.Slider(low, high, value=value, step=step, label=label, info=info, elem_id=name.replace("_", "-"))
+    return gr.Slider(
+        low, high, value=value, step=step, label=label, info=info, visible=visible, elem_id=name.replace("_", "-")
+    )
 
 
-def _defaults_of(slug: str) -> tuple[float, float, float]:
-    model: BaseModel = find_base_model(slug)
-    return model.default_steps, model.default_guidance, round(model.identity_start, 2)
+def _first_step(model: BaseModel) -> float:
+    return round(DEFAULT_TRUE_CFG_STEP / model.default_steps, 2)
+
+
+def _defaults_of(slug: str) -> tuple[float, float, float, float, None]:
+    model = find_base_model(slug)
+    identity_start = round(model.identity_start, 2)
+    return model.default_steps, model.default_guidance, identity_start, _first_step(model), None
+
+
+def _values_of(preset: str, slug: str) -> tuple[float, float]:
+    chosen = find_preset(preset)
+    return chosen.guidance_for(find_base_model(slug)), round(chosen.identity_start, 2)

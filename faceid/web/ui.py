@@ -24,6 +24,7 @@ CSS = (
     cards.CSS
     + """
 #status, #licences { font-size: 13px; color: var(--body-text-color-subdued) }
+#gallery .caption-label { white-space: normal; max-width: 96% }
 .gradio-container { max-width: 1180px !important; margin: 0 auto }
 @media (max-width: 480px) { .tab-container button { padding: 0 7px !important; font-size: 14px !important } }
 """
@@ -72,13 +73,16 @@ def build_page(studio: Studio, owners: Owners, *, status: str, licences: str) ->
             snippets = _snippets(request, mine[0] if mine else None, needs_key=owner != LOCAL)
             return visitor.cards(owner, chosen), all_tunes, more, chosen, *snippets
 
+        def keep_key(kept: str | None) -> str | None:
+            return kept or (None if owners.admitted else secrets.token_hex(32))
+
         refreshing = {
             "fn": refresh,
             "inputs": [browser_key, generate.chosen, tunes.shown],
             "outputs": [generate.people, tunes.tunes, tunes.more, generate.chosen, python, curl],
             **QUIET,
         }
-        page.load(lambda kept: kept or secrets.token_hex(32), browser_key, browser_key, **QUIET).then(**refreshing)
+        page.load(keep_key, browser_key, browser_key, **QUIET).then(**refreshing)
         key.change(lambda typed: typed, key, browser_key, **QUIET).then(**refreshing)
         create.made.then(**refreshing).then(
             generate.choose, [browser_key, create.created, generate.text, generate.strength], generate.choice, **QUIET
