@@ -179,8 +179,7 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         fixed_area=True,
         enlargement=4,
         needs_cuda=False,
-        note="A tiny Flux, trained with the project on synthetic faces: it redraws the face of a photo, 256 px large, "
-        "in the words of a small grammar (black and white photo, pencil sketch, comic book, …), on a CPU.",
+        note="It is a tiny Flux for trying everything without a GPU: it redraws the face of a photo, 256 px large.",
     ),
 )
 
