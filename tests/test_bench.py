@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import math
 import os
 import pkgutil
 import subprocess
@@ -18,9 +17,9 @@ from PIL import Image
 from faceid.bench import __main__ as command
 from faceid.bench.adapter_step import (
     StepSize,
+    added_seconds,
     build_step,
     build_transformer,
-    check_quiet,
     measure_adapter_step,
     scale_to_flux,
 )
@@ -155,16 +154,18 @@ def test_a_step_is_drawn_in_bfloat16_and_is_finite():
 
 
 def test_the_adapter_step_is_measured_and_says_what_was_done():
-    measured = measure_adapter_step(TOY, rounds=1, tolerance=math.inf)
-    assert measured.value > 0
+    measured = measure_adapter_step(TOY, rounds=1)
+    assert measured.value > 1
     assert "1 double + 2 single blocks, 2 cross-attentions, 16 image + 5 text tokens" in measured.done
 
 
-@pytest.mark.parametrize("by_clock", [0.904, 1.03])
-def test_a_ratio_from_a_busy_machine_is_refused(by_clock):
-    check_quiet(1.02, 1.0137, 0.01)
-    with pytest.raises(SetupError, match=f"too busy: {by_clock:.4f} by the clock, 1.0137 by CPU seconds"):
-        check_quiet(by_clock, 1.0137, 0.01)
+def test_what_is_added_is_timed_at_every_cross_attention_and_only_inside():
+    modules, now = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Identity()]), iter([0.0, 0.5, 2.0, 2.25])
+    with added_seconds(modules, clock=lambda: next(now)) as seconds:
+        for module in modules:
+            module(torch.zeros(1))
+    modules[0](torch.zeros(1))
+    assert seconds == [0.5, 0.25]
 
 
 # Tunes and pictures
