@@ -17,6 +17,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 from faceid.errors import SetupError, StorageFull
 
 BUSY_SECONDS = 30
+POOL = 20  # connections that are kept; beyond them none waits for another, but one is opened for the moment
 ERASE_WAIT_SECONDS = 0.25
 POSTGRESQL_DISK_FULL = "53100"
 POSTGRESQL_WRITER_LOCK = 0xFACE1D
@@ -122,7 +123,7 @@ def _open_engine(url: str | URL, max_pages: int | None) -> Engine:
     Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with suppress(FileExistsError):  # never opened where it exists: closing it would drop SQLite's POSIX locks
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # SQLite's log takes its permissions
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=POOL, max_overflow=-1)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record) -> None:
@@ -142,7 +143,8 @@ def _open_engine(url: str | URL, max_pages: int | None) -> Engine:
 
 
 def _add_missing_columns(connection: Connection, metadata: MetaData) -> None:
-    """What later versions added to a table, for a database (or a backup) of an earlier one; such columns are nullable.
+    """What later versions added to a table, for a database (or a backup) of an earlier one; such columns are nullable,
+    and their indexes come with them.
 
     Looking needs no version number in the file, which PostgreSQL has no place for.
     """
@@ -154,6 +156,8 @@ def _add_missing_columns(connection: Connection, metadata: MetaData) -> None:
             if column.name not in names:
                 kind = column.type.compile(connection.dialect)
                 connection.execute(text(f"ALTER TABLE {quote(table.name)} ADD COLUMN {quote(column.name)} {kind}"))
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def _is_full(error: DBAPIError | OSError) -> bool:

@@ -4,12 +4,16 @@ FaceIDError
 ├── UserError                 the caller can mend it; only these texts are shown to users
 │   ├── InvalidRequest        a field is missing or out of range                    .field
 │   │   ├── InvalidPhotos     some photos cannot be used                            .problems
-│   │   └── PromptSyntaxError a tag cannot be read                                  .column
+│   │   ├── PromptSyntaxError a tag cannot be read                                  .column
+│   │   └── BadURL            a URL that was given cannot be used or fetched
 │   ├── NotAdmitted           no key, or not one that is admitted here
 │   ├── NotFound              no such object of this owner
 │   ├── Unavailable           this machine cannot do it; says what it can do
 │   ├── QueueFull             too many are waiting                                  .retry_after
-│   └── StorageFull           the disk is full, nothing was written
+│   ├── StorageFull           the disk is full, nothing was written
+│   └── BadBody               the body of an HTTP request cannot be read
+│       ├── BodyTooLarge      it has more bytes, parts or depth than are taken
+│       └── BodyTooSlow       it did not come in time
 ├── Cancelled                 the caller stopped the work
 └── SetupError                the operator can mend it: a setting, weights, a licence
 """
@@ -57,6 +61,10 @@ class PromptSyntaxError(InvalidRequest):
         self.column = column
 
 
+class BadURL(InvalidRequest):
+    """A URL that was given cannot be used or fetched. The text names its host, never its path or query."""
+
+
 class NotAdmitted(UserError):
     """No key, or a key that is not admitted here."""
 
@@ -69,6 +77,14 @@ class Unavailable(UserError):
     """This machine cannot do it: a base model that is not loaded, a face pack that does not fit."""
 
 
+class NotReady(UserError):
+    """The models are still being loaded. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float):
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class QueueFull(UserError):
     """Too many requests are waiting. `retry_after` is in seconds."""
 
@@ -79,6 +95,18 @@ class QueueFull(UserError):
 
 class StorageFull(UserError):
     """The disk is full; nothing was written."""
+
+
+class BadBody(UserError):
+    """The body of an HTTP request cannot be read: broken, of another kind, in another encoding."""
+
+
+class BodyTooLarge(BadBody):
+    """The body has more bytes, parts, values or depth than are taken."""
+
+
+class BodyTooSlow(BadBody):
+    """The body did not come in time."""
 
 
 class Cancelled(FaceIDError):

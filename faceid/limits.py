@@ -22,6 +22,7 @@ LIMITS: dict[str, Limit] = {
     "true_cfg_scale": Limit(1, 10, 1),
     "true_cfg_start": Limit(0, 1, None),
     "identity_start": Limit(0, 1, None),
+    "denoising_strength": Limit(0, 1, 0.8),
     "w": Limit(256, 2048, None, "px"),
     "h": Limit(256, 2048, None, "px"),
     "photos": Limit(1, 20, None),
@@ -30,7 +31,12 @@ LIMITS: dict[str, Limit] = {
     "face_side": Limit(48, 100_000, None, "px"),
     "title": Limit(1, 200, None, "characters"),
     "text": Limit(1, 4000, None, "characters"),
+    "body_bytes": Limit(0, (20 * 20 + 32) * 2**20, None, "bytes"),
+    "body_text_bytes": Limit(0, 32 * 2**20, None, "bytes"),
+    "body_values": Limit(0, 2000, None),
+    "body_depth": Limit(0, 8, None),
 }
 
 CLASS_NAMES = ("man", "woman", "boy", "girl", "person", "baby", "child", "couple")
 REFUSED_CLASS_NAMES = ("cat", "dog", "style")
+SCHEDULERS = ("euler",)

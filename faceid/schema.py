@@ -79,6 +79,7 @@ tunes = Table(
     Column("updated_at", UTCDateTime, nullable=False),
     Column("expires_at", UTCDateTime, nullable=False, index=True),
     Column("fingerprint", String, nullable=False),
+    Column("photos_kept", Boolean),  # since 0.2
     Index("tunes_of_owner", "owner", "id"),
     Index("tunes_by_title", "owner", "title"),
 )
@@ -126,7 +127,17 @@ prompts = Table(
     Column("created_at", UTCDateTime, nullable=False),
     Column("started_at", UTCDateTime),
     Column("finished_at", UTCDateTime),
+    # since 0.2
+    Column("notes", JSON),
+    Column("request", JSON),  # what drawing it again takes
+    Column("fingerprint", String),  # of requests with a seed of their own
+    Column("callback", Text),
+    Column("origin", Text),
+    Column("runner", String),  # the lease of the process whose it is, until it has ended and was announced
     Index("prompts_of_owner", "owner", "id"),
+    Index("prompts_by_fingerprint", "owner", "fingerprint"),
+    Index("prompts_by_runner", "runner"),
+    Index("prompts_by_age", "created_at"),
 )
 
 prompt_tunes = Table(
@@ -145,4 +156,18 @@ pictures = Table(
     Column("seed", BigInteger, nullable=False),
     Column("file", String, nullable=False, unique=True),
     Column("likeness", String),  # since 0.2; a band
+)
+
+callbacks = Table(  # since 0.2
+    "callbacks",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("owner", String, nullable=False),
+    Column("tune_id", _parent("tunes.id"), index=True),  # one of the two: what it tells of goes, and it goes
+    Column("prompt_id", _parent("prompts.id"), index=True),
+    Column("url", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", UTCDateTime, nullable=False, index=True),
+    Column("leased_until", UTCDateTime),
 )
