@@ -87,9 +87,11 @@ def test_the_recogniser_s_output_changes_no_pixel(studio, face):
 
 def test_figures_are_told_with_the_number_of_people_and_chance():
     figures = Figures(rank1=0.5, cosine={0.0: 0.1, 1.0: 0.6}, found={0.0: 1.0, 1.0: 1.0}, obedience={"sepia": 0.9})
+    figures.oblong = {"3:4": (0.75, 0.5)}
     text = describe(figures, 40)
     assert "chance: 2.5%" in text
     assert "obeyed, sepia: 90.0%" in text
+    assert "aspect ratio 3:4: mean cosine 0.500, face found 75.0%" in text
 
 
 def test_the_app_s_own_fast_draws_the_person(fast, face, analyzer):

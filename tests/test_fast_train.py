@@ -2,11 +2,11 @@
 
 import logging
 import random
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from fast_faces import generated_faces, small_pictures, toy_lessons
 from flux_toys import FAST
 from spandrel.architectures.Compact import Compact
 from torch import nn
@@ -15,19 +15,15 @@ from faceid.errors import SetupError
 from faceid.flux.fast import config
 from faceid.flux.fast.build import build_fast, build_modules, seeded
 from faceid.flux.fast.enlarging import load_enlarger
-from faceid.flux.fast.tokenizers import load_words
 from faceid.flux.fast.train import parse_arguments
-from faceid.flux.fast.training.augment import Augmenter
-from faceid.flux.fast.training.captions import COLOURS, SCENES, STYLES, caption_of, draw_caption
+from faceid.flux.fast.training.captions import COLOURS, caption_of, draw_caption
 from faceid.flux.fast.training.components import start_from_components
 from faceid.flux.fast.training.drawing import Artist, measure_copying
-from faceid.flux.fast.training.faces import FaceSet, cut_out, find_pictures, split_people
-from faceid.flux.fast.training.lessons import Lessons, draw_strengths, words_without_meaning
+from faceid.flux.fast.training.faces import cut_out, find_pictures, split_people, split_validation
 from faceid.flux.fast.training.loop import Schedule, Trainer, rate_at
-from faceid.flux.fast.training.obedience import obeys
 from faceid.flux.fast.training.parts import Plan, start_routes, train_all
 from faceid.flux.fast.training.routing import listen, routing_loss
-from faceid.flux.fast.training.scenes import Backgrounds, realise
+from faceid.flux.fast.training.starting_points import SPREAD
 from faceid.flux.fast.training.tokens import FaceTokens
 from faceid.flux.fast.training.upscaler import fit_last_layer, gain_over_bicubic
 from faceid.flux.fast.weights import FILES, FOLDER, UPSCALER_FILE
@@ -41,35 +37,6 @@ def _generator_left_alone():
     torch.set_rng_state(state)
 
 
-def generated_faces(count: int = 6, side: int = 256) -> FaceSet:
-    """Ovals with eyes and a mouth, of different colours, before different backgrounds."""
-    chance = np.random.default_rng(0)
-    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    pictures, masks = [], []
-    for _ in range(count):
-        skin, hair, behind = chance.integers(40, 220, (3, 3))
-        head = (x / 0.5) ** 2 + (y / 0.75) ** 2 < 1
-        eyes = ((np.abs(x) - 0.22) / 0.09) ** 2 + ((y + 0.08) / 0.05) ** 2 < 1
-        mouth = (x / 0.22) ** 2 + ((y - 0.4) / 0.06) ** 2 < 1
-        picture = np.where(head[..., None], skin, behind)
-        picture[(y < -0.45) & head] = hair
-        picture[(eyes | mouth) & head] = (60, 20, 20)
-        grain = chance.normal(0, 6, picture.shape)
-        pictures.append((picture + grain).clip(0, 255).astype(np.uint8))
-        masks.append(head.astype(np.uint8) * 255)
-    return FaceSet(tuple(f"{index}.png" for index in range(count)), np.stack(pictures), np.stack(masks))
-
-
-@cache
-def places() -> Backgrounds:
-    return Backgrounds(config.SIDE)
-
-
-def small_pictures(faces: FaceSet, side: int = config.SIDE) -> torch.Tensor:
-    step = faces.pictures.shape[1] // side
-    return torch.from_numpy(faces.pictures[:, ::step, ::step]).permute(0, 3, 1, 2).float() / 255
-
-
 @pytest.fixture(scope="module")
 def artist():
     """An artist that is about to learn: routes are written, nothing is trained."""
@@ -81,7 +48,8 @@ def artist():
 
 
 def test_a_short_training_writes_every_weight_and_goes_on_where_it_was_killed(tmp_path, caplog):
-    plan = Plan(generated_faces(), tmp_path / "work", tmp_path / "weights", seconds=2.0, sheets=False)
+    faces = generated_faces()
+    plan = Plan(faces, faces, tmp_path / "work", tmp_path / "weights", seconds=2.0, sheets=False)
     with caplog.at_level(logging.INFO, logger="faceid.flux.fast.training"):
         train_all(plan)
     assert {path.name for path in plan.out.iterdir()} == {*FILES.values(), UPSCALER_FILE}
@@ -135,8 +103,9 @@ def test_tokens_begin_as_the_latents_of_their_place(artist):
 def test_the_routing_loss_is_small_where_every_token_asks_for_itself():
     own = torch.eye(4).view(1, 1, 4, 4) * 30
     assert routing_loss(own, own) < 0.01 < routing_loss(own, own.flip(2))
-    before = torch.cat([torch.zeros(1, 1, 2, 4), own], dim=2)
-    assert routing_loss(own, before, first_key=2) < 0.01
+    shifted = torch.cat([torch.zeros(1, 1, 1, 4), own[:, :, :3]], dim=2)
+    assert routing_loss(shifted, own) > 1
+    assert routing_loss(shifted, own, torch.tensor([-1, 0, 1, 2])) < 0.01
 
 
 def test_cross_attentions_are_listened_to_and_left_as_they_were(artist):
@@ -150,7 +119,7 @@ def test_cross_attentions_are_listened_to_and_left_as_they_were(artist):
 
 
 def test_copying_is_measured_with_the_right_tokens_anothers_and_none(artist):
-    lesson = Lessons(_views(), config.SIDE, batch=3).draw(torch.Generator().manual_seed(0), 0.0)
+    lesson = toy_lessons(3).draw(torch.Generator().manual_seed(0), 0.0)
     errors = measure_copying(artist, lesson)
     assert errors.keys() == {"right", "another", "none"}
     assert len(set(errors.values())) == 3
@@ -165,56 +134,21 @@ def test_the_upscaler_s_last_layer_is_fitted_at_once():
     assert gain_over_bicubic(upscaler, pictures.float() / 255) > before + 1  # dB
 
 
-def test_no_word_of_the_grammar_is_among_the_words_without_meaning():
-    chance = random.Random(0)
-    words = {word for _ in range(500) for word in draw_caption(chance, plain=0.2).text.replace(",", "").split()}
-    without = set(words_without_meaning())
-    assert without <= set(load_words())
-    assert without
-    assert not words & without
+def test_what_tells_colours_apart_is_louder_than_what_captions_share(artist):
+    embedder = artist.transformer.time_text_embed.text_embedder
 
+    def told(captions: list[str]) -> torch.Tensor:
+        return embedder(artist.read(captions)[1])
 
-@pytest.mark.parametrize("name", STYLES[1:])
-def test_what_the_lessons_draw_obeys_its_caption(name):
-    faces = generated_faces()
-    pictures = small_pictures(faces)
-    backgrounds = places()
-    caption = caption_of(name, background="blue" if name == "comic book" else None)
-    drawn = realise(pictures, torch.ones(6, 1, 64, 64), [caption] * 6, backgrounds, torch.Generator().manual_seed(0))
-    shown = [picture.permute(1, 2, 0).numpy() for picture in drawn]
-    plain = [picture.permute(1, 2, 0).numpy() for picture in pictures]
-    obeyed = [obeys(one, other, caption_of(name), backgrounds) for one, other in zip(shown, plain)]
-    assert np.mean(obeyed) >= 0.8
-    assert not any(obeys(other, other, caption_of(name), backgrounds) for other in plain)
-
-
-@pytest.mark.parametrize("name", [*SCENES, *COLOURS])
-def test_backgrounds_are_told_apart(name):
-    backgrounds = places()
-    caption = caption_of(background=name)
-    nobody = torch.zeros(1, 1, 64, 64)
-    picture = realise(torch.zeros(1, 3, 64, 64), nobody, [caption], backgrounds, torch.Generator().manual_seed(0))[0]
-    seen = picture.permute(1, 2, 0).numpy()
-    assert obeys(seen, seen, caption, backgrounds)
-    other = caption_of(background="white" if name in ("night city", "black") else "black")
-    assert not obeys(seen, seen, other, backgrounds)
-
-
-def test_lessons_come_from_their_seed_and_strength_0_shows_somebody_else():
-    lessons = Lessons(_views(), config.SIDE, batch=16)
-    first, again = (lessons.draw(torch.Generator().manual_seed(3), 0.5) for _ in range(2))
-    assert torch.equal(first.pictures, again.pictures)
-    assert first.captions == again.captions
-    copying = lessons.draw(torch.Generator().manual_seed(4), 0.0)
-    same = (copying.faces - copying.pictures).abs().amax((1, 2, 3)) < 1e-6
-    assert torch.equal(same, copying.strengths >= 1)
-
-
-def test_most_strengths_are_1_and_some_0():
-    strengths = draw_strengths(2000, torch.Generator().manual_seed(0))
-    assert (strengths == 1).float().mean() > 0.5
-    assert 0.1 < (strengths == 0).float().mean() < 0.2
-    assert strengths.max() <= 1.8
+    chance = random.Random(1)
+    heard = told([draw_caption(chance, plain=0).text for _ in range(200)])
+    assert heard.std(0).square().mean().sqrt() == pytest.approx(SPREAD, rel=0.2)
+    assert heard.mean(0).square().mean().sqrt() < SPREAD / 2
+    colours = told([caption_of(background=colour).text for colour in COLOURS])
+    apart = torch.cdist(colours, colours)[~torch.eye(len(COLOURS), dtype=torch.bool)] / colours.shape[1] ** 0.5
+    assert apart.min() > SPREAD / 4
+    red, unknown = told(["person, photo, red background", "ohwx the person, zyxqt photo, red background 8k"])
+    assert (red - unknown).square().mean().sqrt() < apart.min() / 10
 
 
 def test_the_people_kept_out_are_spread_over_the_folder():
@@ -223,6 +157,9 @@ def test_the_people_kept_out_are_spread_over_the_folder():
     assert not set(training) & set(out)
     assert max(np.diff(out)) <= 8
     assert split_people(6) == ([1, 3, 5], [0, 2, 4])
+    rest, validation = split_validation(training)
+    assert len(validation) == 16
+    assert sorted(rest + validation) == training
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
@@ -253,9 +190,3 @@ def test_no_file_of_the_weights_is_large():
 def test_weights_that_are_not_there_are_named(tmp_path):
     with pytest.raises(SetupError, match="is missing"):
         build_fast(weights=tmp_path)
-
-
-def _views() -> Augmenter:
-    faces = generated_faces()
-    layers = (torch.from_numpy(faces.pictures).permute(0, 3, 1, 2), torch.from_numpy(faces.masks)[:, None])
-    return Augmenter(*(layer[..., ::2, ::2].contiguous() for layer in layers), config.SIDE)

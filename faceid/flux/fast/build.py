@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from faceid.base_models import PULID_FAST
 from faceid.domain import IdentityKey
 from faceid.flux.fast import config
+from faceid.flux.fast.autoencoder import FluxAutoencoderDC
 from faceid.flux.fast.tokenizers import build_tokenizer
 from faceid.flux.fast.weights import FOLDER, load_weights
 from faceid.pulid.adapter import PuLIDAdapter
@@ -71,7 +72,7 @@ def build_pipeline() -> FluxPipeline:
     """A FluxPipeline of the config's widths, with torch's own initialisation from the global generator."""
     clip_tokenizer = build_tokenizer(config.CLIP_LENGTH, start=True)
     t5_tokenizer = build_tokenizer(config.MAX_SEQUENCE_LENGTH, start=False)
-    vae = AutoencoderDC(**config.AUTOENCODER)
+    vae = FluxAutoencoderDC(**config.AUTOENCODER)
     vae.register_to_config(**config.AUTOENCODER_FOR_FLUX)
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(**config.SCHEDULER),

@@ -25,7 +25,7 @@ from faceid.flux.fast import config
 from faceid.flux.fast.build import build_fast
 from faceid.flux.fast.enlarging import Enlarger, load_enlarger
 from faceid.flux.fast.training.faces import KEPT_OUT, find_pictures, split_people
-from faceid.flux.fast.training.measuring import Figures, Studio, measure_likeness, measure_obedience
+from faceid.flux.fast.training.measuring import Figures, Studio, measure_likeness, measure_obedience, measure_oblong
 from faceid.flux.fast.training.upscaler import gain_over_bicubic
 from faceid.flux.fast.weights import FOLDER
 from faceid.flux.generator import FluxGenerator
@@ -40,6 +40,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--kept-out", type=int, default=KEPT_OUT, help="how many training kept out")
     parser.add_argument("--only", choices=("likeness", "obedience"), help="half of the figures, in less time")
     parser.add_argument("--random", action="store_true", help="measure random weights, for comparison")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the first person's pictures; the next one's is the next"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     return parser.parse_args(arguments)
 
@@ -88,6 +92,10 @@ def describe(figures: Figures, people: int) -> str:
             f"strength {strength:g}: mean cosine {cosine:.3f}, face found {figures.found[strength]:.1%}"
             for strength, cosine in figures.cosine.items()
         ),
+        *(
+            f"aspect ratio {ratio}: mean cosine {cosine:.3f}, face found {found:.1%}"
+            for ratio, (found, cosine) in figures.oblong.items()
+        ),
         *(f"obeyed, {name}: {share:.1%}" for name, share in figures.obedience.items()),
         f"seconds a picture: {figures.seconds:.2f}",
         f"upscaler over bicubic: {figures.upscaler_gain:+.2f} dB",
@@ -99,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     given = parse_arguments(arguments)
     logging.basicConfig(level=logging.WARNING)
+    torch.set_num_threads(given.threads)
     files = find_pictures(given.faces)
     if not given.all:
         files = [files[index] for index in split_people(len(files), given.kept_out)[1]]
@@ -108,9 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         studio = load_studio(None if given.random else given.weights, judge)
         figures = Figures()
         if given.only != "obedience":
-            figures = measure_likeness(studio, people)
+            figures = measure_likeness(studio, people, seed=given.seed)
+            figures.oblong = measure_oblong(studio, people, seed=given.seed)
         if given.only != "likeness":
-            figures.obedience = measure_obedience(studio, people)
+            figures.obedience = measure_obedience(studio, people, seed=given.seed)
         figures.seconds = studio.seconds_a_picture
         if not given.random:
             figures.upscaler_gain = measure_upscaler(load_enlarger(given.weights), people)

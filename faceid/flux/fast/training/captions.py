@@ -21,6 +21,7 @@ COLOURS = {
     "gray": (0.5, 0.5, 0.5),
     "black": (0.04, 0.04, 0.04),
 }
+SPELLINGS = {"gray": ("gray", "grey")}
 CLASSES = ("woman", "man", "person", "girl", "boy", "portrait", "face")
 
 STYLE_PHRASES = {
@@ -43,6 +44,8 @@ SCENE_PHRASES = {
     "studio": ("studio", "in a studio", "in the studio", "studio portrait"),
 }
 BACKGROUND = "plain background"
+BACKGROUND_SHARES = {None: 0.2, "colour": 0.45, "scene": 0.35}
+PHOTO_SHARE, LIGHT_SHARE = 0.5, 0.2
 NOISE_SHARE = 0.25  # of captions that also hold words without a meaning here
 
 
@@ -65,15 +68,16 @@ def draw_caption(chance: random.Random, *, plain: float, noise_words: Sequence[s
     """A caption of the grammar; with probability `plain` just a photo, whose light and background are the face's."""
     style, light, background = PHOTO, None, None
     if chance.random() >= plain:
-        style = PHOTO if chance.random() < 0.3 else chance.choice(STYLES[1:])
-        if chance.random() < 0.3 and style not in GREY_STYLES:
+        style = PHOTO if chance.random() < PHOTO_SHARE else chance.choice(STYLES[1:])
+        if chance.random() < LIGHT_SHARE and style not in GREY_STYLES:
             light = chance.choice(LIGHTS)
-        background = chance.choice((None, chance.choice(tuple(COLOURS)), chance.choice(SCENES)))
+        background = _draw_background(chance)
     phrases = [chance.choice(STYLE_PHRASES[style])]
     if light:
         phrases.append(chance.choice(LIGHT_PHRASES[light]))
     if background in COLOURS:
-        phrases.append(chance.choice((f"plain {background} background", f"{background} background")))
+        colour = chance.choice(SPELLINGS.get(background, (background,)))
+        phrases.append(chance.choice((f"plain {colour} background", f"{colour} background")))
     elif background:
         phrases.append(chance.choice(SCENE_PHRASES[background]))
     if noise_words and chance.random() < NOISE_SHARE:
@@ -90,6 +94,11 @@ def caption_of(style: str = PHOTO, light: str | None = None, background: str | N
     if background:
         phrases.append(f"plain {background} background" if background in COLOURS else SCENE_PHRASES[background][0])
     return Caption(", ".join(phrases), style, light, background)
+
+
+def _draw_background(chance: random.Random) -> str | None:
+    (kind,) = chance.choices(tuple(BACKGROUND_SHARES), tuple(BACKGROUND_SHARES.values()))
+    return kind and chance.choice(tuple(COLOURS) if kind == "colour" else SCENES)
 
 
 def _write(chance: random.Random, phrases: Sequence[str]) -> str:

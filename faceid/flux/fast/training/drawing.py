@@ -10,15 +10,18 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor, nn
 
-from faceid.flux.fast.training.lessons import Lesson
+from faceid.flux.fast.training.lessons import PLACE, Lesson
 from faceid.flux.fast.training.loop import Losses, Schedule, Trainer
-from faceid.flux.fast.training.routing import listen
+from faceid.flux.fast.training.routing import listen, own_places
 from faceid.flux.fast.training.tokens import FaceTokens
 from faceid.pulid.adapter import PuLIDAdapter
 
 HIGHEST_GUIDANCE = 10.0  # any number up to this: it is not to matter
 LOWEST_STEP = 0.04  # where on the way from noise to picture nothing is left to learn
 FACE = (0.0, 0.05, 0.55, 0.7)  # centre and radii of the oval that counts double, of the half side
+FACE_HALF = 3.5  # image tokens
+ROUTED = 0.25  # of the time that attention is told its place
+SIGMA_MEAN = 0.7
 PROBE_SIGMA = 0.9
 
 
@@ -32,9 +35,14 @@ class Artist(nn.Module):
         self.face_tokens = face_tokens
         self._pipeline, self._adapter, self._text_length = [pipeline], adapter, text_length
 
+    @property
+    def pipeline(self) -> FluxPipeline:
+        """What the parts are of."""
+        return self._pipeline[0]
+
     def encode_pictures(self, pictures: Tensor) -> Tensor:
         """(B, 3, S, S), 0 to 1 -> packed latents (B, S²/64, 64)."""
-        vae = self._pipeline[0].vae
+        vae = self.pipeline.vae
         with torch.no_grad():
             latents = vae.encode(pictures * 2 - 1).latent
         latents = (latents - vae.config.shift_factor) * vae.config.scaling_factor
@@ -43,36 +51,57 @@ class Artist(nn.Module):
     @torch.no_grad()
     def wear(self, pictures: Tensor, noise: float) -> Tensor:
         """`pictures` (B, 3, S, S), 0 to 1, through the autoencoder, with so much noise on their latents."""
-        vae = self._pipeline[0].vae
+        vae = self.pipeline.vae
         latents = vae.encode(pictures * 2 - 1).latent
         return (vae.decode(latents + noise * torch.randn(latents.shape)).sample / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
-    def draw(self, tokens: Tensor, caption: str, *, strength: float = 1.0, steps: int = 8, seed: int = 0) -> Tensor:
-        """One picture per row of tokens (B, N, D), as FluxPipeline draws it: (B, 3, S, S), 0 to 1."""
-        pipeline = self._pipeline[0]
+    def draw(
+        self,
+        tokens: Tensor,
+        caption: str,
+        *,
+        strength: float = 1.0,
+        steps: int = 8,
+        seed: int = 0,
+        shape: Sequence[int] | None = None,
+    ) -> Tensor:
+        """One picture per row of tokens (B, N, D), as FluxPipeline draws it, 0 to 1.
+
+        shape: rows and columns of image tokens; by default as many as there are identity tokens, in a square.
+        """
+        pipeline = self.pipeline
         pipeline.set_progress_bar_config(disable=True)
         sequence, pooled = self.read([caption] * len(tokens))
-        side = pipeline.vae_scale_factor * 2 * round(tokens.shape[1] ** 0.5)
+        rows, columns = shape or [round(tokens.shape[1] ** 0.5)] * 2
         with self._adapter.identity(tokens, weight=strength):
             return pipeline(
                 prompt_embeds=sequence,
                 pooled_prompt_embeds=pooled,
-                width=side,
-                height=side,
+                width=PLACE * columns,
+                height=PLACE * rows,
                 num_inference_steps=steps,
                 generator=torch.Generator().manual_seed(seed),
                 output_type="pt",
             ).images
 
     def forward(
-        self, noisy: Tensor, sigma: Tensor, captions: Sequence[str], tokens: Tensor, strength: Tensor
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        captions: Sequence[str],
+        tokens: Tensor,
+        strength: Tensor,
+        shape: Sequence[int] | None = None,
     ) -> Tensor:
-        """noisy (B, L, 64), sigma and strength (B,), tokens (B, N, D) -> velocities (B, L, 64)."""
+        """noisy (B, L, 64), sigma and strength (B,), tokens (B, N, D) -> velocities (B, L, 64).
+
+        shape: rows and columns of the L image tokens; by default a square.
+        """
         sequence, pooled = self.read(captions)
-        side = round(noisy.shape[1] ** 0.5)
-        places = torch.zeros(side, side, 3)
-        places[..., 1], places[..., 2] = torch.arange(side)[:, None], torch.arange(side)[None]
+        rows, columns = shape or [round(noisy.shape[1] ** 0.5)] * 2
+        places = torch.zeros(rows, columns, 3)
+        places[..., 1], places[..., 2] = torch.arange(rows)[:, None], torch.arange(columns)[None]
         with self._adapter.identity(tokens, weight=strength):
             return self.transformer(
                 hidden_states=noisy,
@@ -87,7 +116,7 @@ class Artist(nn.Module):
 
     def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """T5's states (B, T, D) and CLIP's pooled vectors (B, P), as FluxPipeline makes them."""
-        pipeline, unique = self._pipeline[0], list(dict.fromkeys(captions))
+        pipeline, unique = self.pipeline, list(dict.fromkeys(captions))
         back = [unique.index(caption) for caption in captions]
         options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
         words = pipeline.tokenizer(unique, max_length=pipeline.tokenizer_max_length, **options).input_ids
@@ -107,8 +136,9 @@ def train_artist(
 ) -> None:
     """Train `artist` in place. teach: (generator, progress) -> a lesson.
 
-    routing: weight of the routing loss at the start; it is gone after a third. shift: the scheduler's, so that noise
-    levels are learned as often as they are met.
+    routing: weight of the routing loss at the start; it fades. shift: the scheduler's, so that noise levels are learned
+    as often as they are met. An error of velocity counts by its sigma: the error it makes in the picture is sigma times
+    as large, and what decides on background and stranger, at much noise, would else drown in the noise of the rest.
     """
     artist.eval()  # no dropout
 
@@ -117,15 +147,16 @@ def train_artist(
         batch = len(lesson.captions)
         latents = artist.encode_pictures(lesson.pictures)
         tokens = artist.face_tokens(lesson.faces)
-        noise = torch.randn(latents.shape, generator=generator)
+        shape = shape_of(lesson.pictures)
         share = LOWEST_STEP + (1 - LOWEST_STEP) * torch.rand(batch, 1, 1, generator=generator)
         sigma = shift * share / (1 + (shift - 1) * share)
-        noisy = torch.lerp(latents, noise, sigma)
-        fading = routing * max(0.0, 1 - 3 * progress)
-        with listen(list(artist.transformer.pulid_ca) if fading else []) as heard:
-            velocity = artist(noisy, sigma.flatten(), lesson.captions, tokens, lesson.strengths)
-        error = (velocity - (noise - latents)).square().mean(-1)  # (B, L)
-        losses = {"velocity": (error * place_weights(error.shape[1])).mean()}
+        noisy = torch.lerp(latents, lesson.noise, sigma)
+        fading = routing * max(0.0, 1 - progress / ROUTED)
+        listened = list(artist.transformer.pulid_ca) if fading else []
+        with listen(listened, own_places(shape, _square(tokens))) as heard:
+            velocity = artist(noisy, sigma.flatten(), lesson.captions, tokens, lesson.strengths, shape)
+        error = (velocity - (lesson.noise - latents)).square().mean(-1)  # (B, L)
+        losses = {"velocity": (error * sigma[..., 0] * place_weights(shape)).mean() / SIGMA_MEAN}
         if heard:
             losses["routing"] = fading * torch.stack(heard).mean()
         return losses
@@ -144,10 +175,10 @@ def train_places(
     def step(generator: torch.Generator, progress: float) -> Losses:
         lesson = teach(generator, progress)
         tokens = artist.face_tokens(lesson.faces)
-        noisy = torch.randn(artist.encode_pictures(lesson.pictures).shape, generator=generator)
+        noisy, shape = lesson.noise, shape_of(lesson.pictures)
         sigma, strength = torch.rand(len(noisy), generator=generator), torch.ones(len(noisy))
-        with listen([cross_attention]) as heard:
-            artist(noisy, sigma, lesson.captions, tokens, strength)
+        with listen([cross_attention], own_places(shape, _square(tokens))) as heard:
+            artist(noisy, sigma, lesson.captions, tokens, strength, shape)
         return {"routing": heard[0]}
 
     following = transformer.transformer_blocks[1:], transformer.single_transformer_blocks
@@ -173,13 +204,22 @@ def measure_copying(artist: Artist, lesson: Lesson, *, sigma: float = PROBE_SIGM
     return errors
 
 
-def place_weights(places: int) -> Tensor:
-    """How much each of `places` image tokens counts, (L,), mean 1: the face double."""
-    line = torch.linspace(-1, 1, round(places**0.5))
+def place_weights(shape: Sequence[int]) -> Tensor:
+    """How much each image token of a grid (rows, columns) counts, (L,), mean 1: the face double."""
+    rows, columns = ((torch.arange(count) - (count - 1) / 2) / FACE_HALF for count in shape)
     x, y, across, down = FACE
-    distance = ((line[None] - x) / across) ** 2 + ((line[:, None] - y) / down) ** 2
+    distance = ((columns[None] - x) / across) ** 2 + ((rows[:, None] - y) / down) ** 2
     weights = 1 + torch.sigmoid(4 * (1 - distance)).flatten()
     return weights / weights.mean()
+
+
+def shape_of(pictures: Tensor) -> tuple[int, int]:
+    """Rows and columns of the image tokens of pictures (B, 3, H, W)."""
+    return pictures.shape[-2] // PLACE, pictures.shape[-1] // PLACE
+
+
+def _square(tokens: Tensor) -> int:
+    return round(tokens.shape[1] ** 0.5)
 
 
 def pack(latents: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 SIDE = 256  # px of a kept crop: what the upscaler is to draw
 KEPT_OUT = 40  # people that training never sees
+VALIDATION = 16  # people of the training part whom only sample sheets and probes show
 MASK_ROUNDS = 3  # of GrabCut
 
 
@@ -49,6 +50,12 @@ def split_people(count: int, kept_out: int = KEPT_OUT) -> tuple[list[int], list[
     kept_out = min(kept_out, count // 2)
     out = sorted({index * count // kept_out for index in range(kept_out)}) if kept_out else []
     return sorted(set(range(count)) - set(out)), out
+
+
+def split_validation(training: Sequence[int]) -> tuple[list[int], list[int]]:
+    """(training, validation): some of the training people, spread evenly, by whom settings are chosen."""
+    rest, kept = split_people(len(training), min(VALIDATION, len(training) // 8))
+    return [training[index] for index in rest], [training[index] for index in kept]
 
 
 def load_faces(folder: Path, analyzer: FaceAnalyzer, cache: Path) -> FaceSet:

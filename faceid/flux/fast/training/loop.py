@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 WARM_UP = 0.02  # of the budget
 LOWEST_RATE = 0.04  # of the learning rate, at the end
-SAVE_SECONDS, LOG_SECONDS, SAMPLE_SECONDS = 60.0, 30.0, 300.0
+SAVE_SECONDS, LOG_SECONDS, SAMPLE_SECONDS = 90.0, 30.0, 1200.0
 
 Losses = Mapping[str, Tensor]
 

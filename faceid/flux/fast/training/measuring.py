@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from faceid.base_models import find_base_model
 from faceid.domain import Face, GenerationRequest, Picture, Upload, WeightedIdentity
 from faceid.errors import InvalidPhotos
 from faceid.faces.analyzer import FaceAnalyzer
@@ -20,20 +21,27 @@ from faceid.flux.fast.training.obedience import obeys
 from faceid.flux.fast.training.scenes import Backgrounds
 from faceid.flux.generator import FluxGenerator
 from faceid.pulid.face_encoder import PuLIDFaceEncoder
+from faceid.sizes import aspect_ratio_size
 
 STEPS, GUIDANCE = 8, 3.5
+PLAIN = caption_of().text
+RATIOS = ("3:4", "16:9")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass
 class Figures:
-    """rank1 and rank5: shares of people, at strength 1; found and cosine: by strength."""
+    """rank1 and rank5: shares of people, at strength 1; found and cosine: by strength.
+
+    oblong: by aspect ratio, at strength 1, the share of faces found and their mean cosine.
+    """
 
     rank1: float = 0.0
     rank5: float = 0.0
     found: dict[float, float] = field(default_factory=dict)
     cosine: dict[float, float] = field(default_factory=dict)
     obedience: dict[str, float] = field(default_factory=dict)
+    oblong: dict[str, tuple[float, float]] = field(default_factory=dict)
     seconds: float = 0.0
     upscaler_gain: float = 0.0
 
@@ -51,8 +59,10 @@ class Studio:
         """The median of those drawn so far."""
         return float(np.median(self.seconds))
 
-    def draw(self, face: Face, prompt: str, strength: float, seed: int) -> Image.Image:
-        """One picture of `face`, as the app draws it."""
+    def draw(
+        self, face: Face, prompt: str, strength: float, seed: int, size: tuple[int, int] = (config.SIDE, config.SIDE)
+    ) -> Image.Image:
+        """One picture of `face`, as the app draws it; size: width and height, px."""
         tokens = self._encoder.encode([face])
         request = GenerationRequest(
             base_model=self._generator.base_model.slug,
@@ -61,8 +71,8 @@ class Studio:
             num_images=1,
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
-            width=config.SIDE,
-            height=config.SIDE,
+            width=size[0],
+            height=size[1],
             identities=(WeightedIdentity(tokens, strength),),
         )
         start = time.perf_counter()
@@ -80,18 +90,17 @@ class Studio:
             return None
 
 
-def measure_likeness(studio: Studio, people: Sequence[Face], *, prompt: str = caption_of().text) -> Figures:
-    """Who is recognised, by strength, for `people`, one face each; seed n draws person n.
+def measure_likeness(studio: Studio, people: Sequence[Face], *, seed: int = 0) -> Figures:
+    """Who is recognised, by strength, for `people`, one face each; `seed` + n draws person n.
 
     A picture in which no face is found is like nobody: its cosine is 0, its rank the last.
     """
     figures = Figures()
     gallery = np.stack([normalise(face.embedding) for face in people])
     for strength in STRENGTHS:
-        seen = [studio.look(studio.draw(face, prompt, strength, seed)) for seed, face in enumerate(people)]
-        figures.found[strength] = float(np.mean([vector is not None for vector in seen]))
-        cosines = [0.0 if vector is None else float(vector @ own) for vector, own in zip(seen, gallery)]
-        figures.cosine[strength] = float(np.mean(cosines))
+        pictures = [studio.draw(face, PLAIN, strength, own) for own, face in enumerate(people, seed)]
+        seen = [studio.look(picture) for picture in pictures]
+        figures.found[strength], figures.cosine[strength] = _found_and_alike(seen, gallery)
         if strength == 1.0:
             ranks = [_rank(vector, gallery, index) for index, vector in enumerate(seen)]
             figures.rank1 = float(np.mean([rank == 0 for rank in ranks]))
@@ -99,16 +108,26 @@ def measure_likeness(studio: Studio, people: Sequence[Face], *, prompt: str = ca
     return figures
 
 
-def measure_obedience(studio: Studio, people: Sequence[Face]) -> dict[str, float]:
+def measure_oblong(studio: Studio, people: Sequence[Face], *, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """For some aspect ratios the share of faces found and their mean cosine, at strength 1."""
+    gallery, model, figures = np.stack([normalise(face.embedding) for face in people]), find_base_model("fast"), {}
+    for ratio in RATIOS:
+        size = aspect_ratio_size(model, ratio)
+        pictures = [studio.draw(face, PLAIN, 1.0, own, size) for own, face in enumerate(people, seed)]
+        figures[ratio] = _found_and_alike([studio.look(picture) for picture in pictures], gallery)
+    return figures
+
+
+def measure_obedience(studio: Studio, people: Sequence[Face], *, seed: int = 0) -> dict[str, float]:
     """For each word of the grammar the share of people with whom it is obeyed, at strength 1."""
     backgrounds = Backgrounds(config.SIDE)
-    plain = [_pixels(studio.draw(face, caption_of().text, 1.0, seed)) for seed, face in enumerate(people)]
+    plain = [_pixels(studio.draw(face, PLAIN, 1.0, own)) for own, face in enumerate(people, seed)]
     return {
         name: float(
             np.mean(
                 [
-                    obeys(_pixels(studio.draw(face, caption.text, 1.0, seed)), plain[seed], caption, backgrounds)
-                    for seed, face in enumerate(people)
+                    obeys(_pixels(studio.draw(face, caption.text, 1.0, seed + own)), plain[own], caption, backgrounds)
+                    for own, face in enumerate(people)
                 ]
             )
         )
@@ -129,6 +148,12 @@ def list_captions() -> dict[str, Caption]:
 def normalise(vector: np.ndarray) -> np.ndarray:
     """A vector of length 1."""
     return vector / np.linalg.norm(vector)
+
+
+def _found_and_alike(seen: Sequence[np.ndarray | None], gallery: np.ndarray) -> tuple[float, float]:
+    """The share of faces found, and the mean cosine to the gallery's of the same number: 0 where none is found."""
+    cosines = [0.0 if vector is None else float(vector @ own) for vector, own in zip(seen, gallery)]
+    return float(np.mean([vector is not None for vector in seen])), float(np.mean(cosines))
 
 
 def _rank(vector: np.ndarray | None, gallery: np.ndarray, own: int) -> int:

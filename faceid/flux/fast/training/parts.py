@@ -5,6 +5,7 @@
 """
 
 import logging
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,38 +17,45 @@ from torch.nn import functional
 
 from faceid.flux.fast import config
 from faceid.flux.fast.build import build_modules, name_modules, seeded
+from faceid.flux.fast.tokenizers import SPACE
 from faceid.flux.fast.training.augment import Augmenter
+from faceid.flux.fast.training.captions import draw_caption
 from faceid.flux.fast.training.components import start_from_components
 from faceid.flux.fast.training.drawing import Artist, train_artist, train_places
 from faceid.flux.fast.training.faces import FaceSet
-from faceid.flux.fast.training.lessons import Lessons
+from faceid.flux.fast.training.lessons import Lessons, words_heard, words_without_meaning
 from faceid.flux.fast.training.loop import Schedule
 from faceid.flux.fast.training.sheets import save_sheet
 from faceid.flux.fast.training.starting_points import (
     place_codes,
     start_cross_attention,
+    start_hearing,
     start_tokens,
     start_transformer,
+    start_words,
 )
+from faceid.flux.fast.training.strangers import Strangers
 from faceid.flux.fast.training.tokens import FaceTokens
 from faceid.flux.fast.training.upscaler import fit_last_layer, train_upscaler
 from faceid.flux.fast.weights import save_upscaler, save_weights
 
 logger = logging.getLogger(__name__)
 
-PLACES, DRAWING, UPSCALING = 0.03, 0.82, 0.15  # shares of the time
+PLACES, DRAWING, UPSCALING = 0.03, 0.87, 0.1  # shares of the time
 BATCH = 16
 SHEET_FACES = 8
+CAPTIONS = 1000  # captions by which words are made loud
 
 
 @dataclass(frozen=True)
 class Plan:
-    """faces: the training people. work: checkpoints and sheets; out: the weights. seconds of training in all.
+    """faces: the training people; validation: people it does not see, for its sample sheets.
 
-    sheets: whether to draw sample sheets.
+    work: checkpoints and sheets; out: the weights. seconds of training in all. sheets: whether to draw sample sheets.
     """
 
     faces: FaceSet
+    validation: FaceSet
     work: Path
     out: Path
     seconds: float
@@ -61,8 +69,9 @@ def train_all(plan: Plan) -> None:
     artist = Artist(pipeline, adapter, FaceTokens(tower, encoder), config.MAX_SEQUENCE_LENGTH)
     large = to_tensor(plan.faces.pictures)  # (N, 3, 256, 256) uint8
     layers = [_shrink(layer, 2 * config.SIDE) for layer in (large, to_tensor(plan.faces.masks[..., None]))]
-    small = _shrink(large, config.SIDE).float() / 255
-    lessons = Lessons(Augmenter(*layers, config.SIDE), config.SIDE, batch=BATCH)
+    small, masks = (_shrink(layer, config.SIDE).float() / 255 for layer in layers)
+    shown = _shrink(to_tensor(plan.validation.pictures), config.SIDE).float() / 255
+    lessons = Lessons(Augmenter(*layers, config.SIDE), Strangers(small, masks), config.SIDE, batch=BATCH)
 
     def schedule(share: float, rate: float, average: float) -> Schedule:
         return Schedule(share * plan.seconds, rate, average=average)
@@ -73,19 +82,19 @@ def train_all(plan: Plan) -> None:
     told, place_dim = start_routes(artist, small)
     logger.info("tokens of %d numbers tell %d of latents and %d of a place", config.WIDTH, told, place_dim)
     # 3. The places
-    artist.requires_grad_(True).face_tokens.requires_grad_(False)
+    release(artist)
     train_places(artist, lessons.draw, schedule(PLACES, 2e-3, 0.95), plan.work / "places.pt")
     # 4. Drawing
-    artist.requires_grad_(True).face_tokens.requires_grad_(False)
+    release(artist)
     sheet = plan.work / "drawing.png"
     train_artist(
         artist,
         lessons.draw,
-        schedule(DRAWING, 1.3e-3, 0.99),
+        schedule(DRAWING, 2e-3, 0.99),
         plan.work / "drawing.pt",
         routing=0.1,
         shift=config.SCHEDULER["shift"],
-        sample=(lambda: save_sheet(artist, small[:SHEET_FACES], sheet)) if plan.sheets else None,
+        sample=(lambda: save_sheet(artist, shown[:SHEET_FACES], sheet)) if plan.sheets else None,
     )
     save_weights(name_modules(pipeline, tower, encoder), plan.out)
     # 5. The upscaler
@@ -102,6 +111,13 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 
 
+def release(artist: Artist) -> None:
+    """Let all learn but what is written down: tokens, and the pooled words."""
+    artist.requires_grad_(True)
+    artist.face_tokens.requires_grad_(False)
+    artist.clip.requires_grad_(False)
+
+
 def start_routes(artist: Artist, small: Tensor) -> tuple[int, int]:
     """Write the way of copying into an untrained `artist`: how many numbers tell latents, and how many the place."""
     latents = artist.encode_pictures(small)
@@ -110,6 +126,10 @@ def start_routes(artist: Artist, small: Tensor) -> tuple[int, int]:
     for cross_attention in artist.transformer.pulid_ca:
         start_cross_attention(cross_attention, told, place_dim)
     start_transformer(artist.transformer, told, place_dim)
+    start_words(artist.clip, artist.pipeline.tokenizer.convert_tokens_to_ids([SPACE + word for word in words_heard()]))
+    chance = random.Random(0)
+    captions = [draw_caption(chance, plain=0, noise_words=words_without_meaning()).text for _ in range(CAPTIONS)]
+    start_hearing(artist.transformer, artist.read(captions)[1])
     return told, place_dim
 
 

@@ -4,7 +4,7 @@ Flux has no absolute positions, and a resampler's queries start anywhere. While 
 are told, by cross-entropy, that the answer lies at place n. Owns that loss; changes no module.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -18,15 +18,15 @@ RoutedAttention = IdentityCrossAttention | PerceiverAttention
 
 
 @contextmanager
-def listen(attentions: list[RoutedAttention], first_key: int = 0) -> Iterator[list[Tensor]]:
+def listen(attentions: list[RoutedAttention], own: Tensor | None = None) -> Iterator[list[Tensor]]:
     """Inside, each forward of `attentions` appends its routing loss to the list that is yielded.
 
-    first_key: the key that belongs to query 0 (others precede it, as a class token does).
+    own (Q,): the key that belongs to each query; -1: none. By default the key of the same number.
     """
     losses: list[Tensor] = []
 
     def hear(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        losses.append(routing_loss(*_queries_and_keys(module, inputs), first_key))
+        losses.append(routing_loss(*_queries_and_keys(module, inputs), own))
 
     handles = [attention.register_forward_pre_hook(hear) for attention in attentions]
     try:
@@ -36,15 +36,21 @@ def listen(attentions: list[RoutedAttention], first_key: int = 0) -> Iterator[li
             handle.remove()
 
 
-def routing_loss(query: Tensor, key: Tensor, first_key: int = 0) -> Tensor:
-    """Cross-entropy of the attention of query n to key first_key + n: (B, heads, N, d), (B, heads, M, d) -> number.
+def routing_loss(query: Tensor, key: Tensor, own: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the attention of query n to key own[n]: (B, heads, N, d), (B, heads, M, d) -> number.
 
-    Queries that have no key of their own are left out.
+    Queries that have no key of their own, -1, are left out.
     """
-    places = min(query.shape[2], key.shape[2] - first_key)
-    scores = query[:, :, :places] @ key.transpose(-1, -2) * query.shape[-1] ** -0.5  # (B, heads, places, M)
-    own = torch.arange(first_key, first_key + places).expand(scores.shape[:-1])
-    return functional.cross_entropy(scores.flatten(0, 2), own.flatten())
+    own = torch.arange(query.shape[2]) if own is None else own
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5  # (B, heads, N, M)
+    return functional.cross_entropy(scores.flatten(0, 2), own.expand(scores.shape[:-1]).flatten(), ignore_index=-1)
+
+
+def own_places(shape: Sequence[int], square: int) -> Tensor:
+    """Which place of a square of `square`² shows what each place of a grid (rows, columns) shows, centred; -1: none."""
+    rows, columns = (torch.arange(count) - (count - square) // 2 for count in shape)
+    inside = ((rows >= 0) & (rows < square))[:, None] & ((columns >= 0) & (columns < square))[None]
+    return torch.where(inside, rows[:, None] * square + columns[None], -1).flatten()
 
 
 def _queries_and_keys(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

@@ -29,12 +29,14 @@ class Backgrounds:
             name: torch.stack([PLACES[name](side, generator) for _ in range(POOL)]).clamp(0, 1) for name in SCENES
         }
 
-    def draw(self, name: str, generator: torch.Generator) -> Tensor:
-        """One background, (3, S, S): a place, or a colour with a little shade."""
+    def draw(self, name: str, generator: torch.Generator, size: Sequence[int] | None = None) -> Tensor:
+        """A place or a colour with a little shade, (3, S, S), or stretched to `size` (height, width)."""
+        size = tuple(size or (self._side, self._side))
         if name in self._pool:
-            return self._pool[name][torch.randint(POOL, (), generator=generator)]
+            picture = self._pool[name][torch.randint(POOL, (), generator=generator)]
+            return picture if picture.shape[1:] == size else functional.interpolate(picture[None], size)[0]
         colour = torch.tensor(COLOURS[name]).view(3, 1, 1)
-        return (colour + 0.03 * torch.randn(3, 1, 1, generator=generator)).clamp(0, 1).expand(3, self._side, self._side)
+        return (colour + 0.03 * torch.randn(3, 1, 1, generator=generator)).clamp(0, 1).expand(3, *size)
 
     def mean(self, name: str) -> np.ndarray:
         """What the pictures of a place have in common, (S, S, 3)."""
@@ -44,12 +46,12 @@ class Backgrounds:
 def realise(
     pictures: Tensor, masks: Tensor, captions: Sequence[Caption], backgrounds: Backgrounds, generator: torch.Generator
 ) -> Tensor:
-    """`pictures` of people, masks (B, 1, S, S), as their captions want them."""
+    """`pictures` of people (B, 3, H, W), masks (B, 1, H, W), as their captions want them."""
     drawn = pictures.clone()
     for index, caption in enumerate(captions):
         picture, mask = pictures[index], masks[index]
         if caption.background:
-            picture = torch.lerp(backgrounds.draw(caption.background, generator), picture, mask)
+            picture = torch.lerp(backgrounds.draw(caption.background, generator, picture.shape[1:]), picture, mask)
         if caption.light:
             picture = picture * torch.tensor(WARM if caption.light == "warm light" else BLUE).view(3, 1, 1)
         if caption.style != PHOTO:

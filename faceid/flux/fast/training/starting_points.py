@@ -1,4 +1,4 @@
-"""Starting points for copying: token n begins as the latents of place n, and cross-attentions begin by passing them on.
+"""Starting points: token n begins as the latents of place n, cross-attentions pass them on, words add up.
 
 Found by chance, such a route takes hours on a CPU; written down, it leaves training to do the rest. A place is told by
 the cosines of its row and its column. Owns that arithmetic; trains nothing.
@@ -10,12 +10,14 @@ from collections.abc import Sequence
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
+from transformers import CLIPTextModel
 
 from faceid.flux.fast.training.tokens import FaceTokens
 from faceid.pulid.cross_attention import IdentityCrossAttention
 
 OUTWARD = 0.8  # how much of the told latents two cross-attentions add is taken away again
-LOUD_WORDS = 3.0
+SPREAD = 2.5  # of what captions add to the time
+WORDS, HEARD = 4.0, 3.0  # how loud words are beside the end of the text, and how clearly one is or is not heard
 PLACE = 16.0  # how loud a place is in a token, beside latents of about 1
 
 
@@ -89,11 +91,9 @@ def start_transformer(transformer: FluxTransformer2DModel, told: int, place_dim:
     for block in transformer.single_transformer_blocks:
         _open(block.norm.linear, gates=(2,), chunks=3)
     _open(transformer.norm_out.linear, gates=(), chunks=2)
-    # 2. Words loud, guidance mute: the blocks' modulations hear little else beside the time
-    conditions = transformer.time_text_embed
-    conditions.text_embedder.linear_2.weight.mul_(LOUD_WORDS)
+    # 2. Guidance mute
     if transformer.config.guidance_embeds:
-        nn.init.zeros_(conditions.guidance_embedder.linear_2.weight)
+        nn.init.zeros_(transformer.time_text_embed.guidance_embedder.linear_2.weight)
     # 3. Later blocks silent in the image stream
     for block in transformer.transformer_blocks[1:]:
         nn.init.zeros_(block.attn.to_out[0].weight)
@@ -107,6 +107,47 @@ def start_transformer(transformer: FluxTransformer2DModel, told: int, place_dim:
     transformer.proj_out.weight[:, :told] -= OUTWARD * torch.eye(told)
     transformer.proj_out.weight[:, first : first + told] += torch.eye(told)
     nn.init.zeros_(transformer.proj_out.bias)
+
+
+@torch.no_grad()
+def start_words(clip: CLIPTextModel, heard: Sequence[int]) -> None:
+    """Make the pooled vector of `clip` the mean of those words of a text that are among the ids `heard`, made loud.
+
+    Trained with all the rest it forgot colours before they mattered, so it stays as it is here. A word's first number
+    says how far it is heard: words that are not are drowned by others, even by the start, however many they are.
+    """
+    words, (first, *following) = clip.embeddings.token_embedding.weight, clip.encoder.layers
+    nn.init.normal_(words)
+    words[:, 0] = -HEARD
+    words[clip.config.bos_token_id, 0] = 0
+    words[torch.tensor(heard), 0] = HEARD
+    nn.init.zeros_(clip.embeddings.position_embedding.weight)
+    attention = first.self_attn
+    for projection in (attention.q_proj, attention.k_proj):
+        nn.init.zeros_(projection.weight)
+        nn.init.zeros_(projection.bias)
+    attention.k_proj.weight[:: attention.head_dim, 0] = 1
+    attention.q_proj.bias[:: attention.head_dim] = HEARD * attention.head_dim**0.5 / 2
+    nn.init.eye_(attention.v_proj.weight)
+    attention.out_proj.weight.copy_(WORDS * torch.eye(len(attention.out_proj.weight)))
+    for layer in clip.encoder.layers:
+        nn.init.zeros_(layer.mlp.fc2.weight)
+    for layer in following:
+        nn.init.zeros_(layer.self_attn.out_proj.weight)
+
+
+@torch.no_grad()
+def start_hearing(transformer: FluxTransformer2DModel, pooled: Tensor) -> None:
+    """Make words loud: what captions, pooled (N, P), add to the time gets mean 0 and one spread.
+
+    The blocks' modulations hear the sum. At random what captions have in common is far louder than what tells them
+    apart, and one colour's name is learned as another's.
+    """
+    embedder = transformer.time_text_embed.text_embedder
+    told = embedder(pooled)
+    gain = SPREAD / (told - told.mean(0)).square().mean().sqrt()
+    embedder.linear_2.bias.sub_(told.mean(0)).mul_(gain)
+    embedder.linear_2.weight.mul_(gain)
 
 
 def _open(linear: nn.Linear, *, gates: Sequence[int], chunks: int) -> None:
