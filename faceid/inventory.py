@@ -10,7 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from faceid.base_models import ADAPTER_WEIGHTS, BASE_MODELS, FACE_PACK_WEIGHTS, BaseModel, Weights
+from faceid.base_models import ADAPTER_WEIGHTS, BASE_MODELS, FACE_PACK_WEIGHTS, FINISHING_WEIGHTS, BaseModel, Weights
 from faceid.errors import SetupError
 from faceid.flux.snapshot import INDEX, SHARED_COMPONENTS, missing_files
 from faceid.hub import LOCK_FILE
@@ -81,8 +81,8 @@ def choose_faces(chosen: Sequence[BaseModel], settings: Settings, caches: Caches
 
 
 def list_weights(chosen: Sequence[BaseModel], settings: Settings, caches: Caches) -> list[Item]:
-    """All that base models, adapters, face packs and the judge are made of; of a family the first brings the rest's
-    text encoders and VAE."""
+    """All that base models, adapters, face packs, the judge and finishing are made of; of a family the first brings the
+    rest's text encoders and VAE. Finishing is nowhere needed: what cannot be had is off."""
     items, brought = [], set()
     for model in dict.fromkeys((*chosen, *BASE_MODELS)):
         if model.repo is None:
@@ -99,4 +99,5 @@ def list_weights(chosen: Sequence[BaseModel], settings: Settings, caches: Caches
     items.append(Item("face parser", PARSER, caches.has_parser(), bool(brought)))
     faces = choose_faces(chosen, settings, caches)
     items += [Item(name, w, caches.has(w), name in faces) for name, w in FACE_PACK_WEIGHTS.items()]
+    items += [Item(name, w, caches.has(w), False) for name, files in FINISHING_WEIGHTS.items() for w in files]
     return items

@@ -21,7 +21,7 @@ from PIL import Image
 from faceid.domain import Face, Upload
 from faceid.errors import InvalidPhotos, InvalidRequest, PhotoProblem, SetupError
 from faceid.faces.alignment import align_face
-from faceid.faces.detection import Detection, detect_faces
+from faceid.faces.detection import Detection, Detector, detect_faces
 from faceid.faces.packs import FacePack
 from faceid.faces.photos import read_photo, refuse
 from faceid.faces.same_person import find_odd_ones
@@ -118,32 +118,47 @@ class FaceAnalyzer:
         return np.asarray(self._models.models["recognition"].get(bgr, InsightFace(kps=landmarks)), np.float32)
 
 
+def load_detector(pack: FacePack) -> Detector:
+    """The pack's detector alone, in a session of its own. SetupError where it is not there."""
+    return _open_models(pack, ["detection"]).det_model
+
+
 def _load_models(pack: FacePack) -> FaceAnalysis:
+    models = _open_models(pack, ["detection", "recognition"])
+    if "recognition" not in models.models:
+        raise SetupError(f"{pack.folder} holds no face recogniser: delete the folder to load {pack.name} again.")
+    return models
+
+
+def _open_models(pack: FacePack, modules: list[str]) -> FaceAnalysis:
     """insightface on the CPU. The folder is checked first: a name it does not know it would look for on GitHub."""
     if not pack.folder.is_dir():
         raise SetupError(f"{pack.folder} is not a folder: the face pack {pack.name} is missing. Load it again.")
     cv2.setNumThreads(1)
     warnings.filterwarnings("ignore", "`estimate` is deprecated", FutureWarning, r"insightface\.utils\.face_align")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(MAX_THREADS, os.cpu_count() or 1)
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores alone
     try:
         models = FaceAnalysis(
             name=str(pack.folder.resolve()),
-            allowed_modules=["detection", "recognition"],
+            allowed_modules=modules,
             providers=["CPUExecutionProvider"],
-            sess_options=options,
+            sess_options=session_options(),
             static_shape_sessions=False,  # one session for every size, not one each
         )
     except AssertionError as error:  # insightface's whole answer to a folder without a detector
         raise SetupError(
             f"{pack.folder} holds no face detector: delete the folder to load {pack.name} again."
         ) from error
-    if "recognition" not in models.models:
-        raise SetupError(f"{pack.folder} holds no face recogniser: delete the folder to load {pack.name} again.")
     models.prepare(ctx_id=0, det_thresh=DETECTION_SCORE)
     return models
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """Few threads, and none that spins while it waits: the cores are shared with torch."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = min(MAX_THREADS, os.cpu_count() or 1)
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _check_number(uploads: Sequence[Upload]) -> None:

@@ -5,6 +5,7 @@ Owns the formats, the limits' messages and the order of the steps; knows nothing
 
 import io
 import logging
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,11 @@ logger = logging.getLogger(__name__)
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")  # HEIC is opened by pillow-heif itself, so that Pillow stays as it was
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # ISO/IEC 23008-12, "ftyp" box
 LONGEST_SIDE = 4096  # px; faces are aligned to 512, more costs memory and shows nothing
+MOST_SCANS = 64  # of a JPEG
 WHITE = (255, 255, 255)
+
+# A marker of a JPEG, neither a restart nor a byte of its data.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 
 # What Pillow and pillow-heif raise for a file that is damaged; nothing of it is a fault of ours.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, struct.error, zlib.error)
@@ -39,12 +44,11 @@ def read_photo(upload: Upload) -> np.ndarray:
     _check_bytes(upload)
     with _blame(upload), _open(upload) as image:
         _check_pixels(upload, image)
+        _check_scans(upload)
         image.draft(None, _fit(image.size))  # lets a JPEG decode at a half, a quarter or an eighth
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        rgb = _to_rgb(image)
-        rgb.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-        return np.array(rgb)
+        return np.array(_to_rgb(image))
 
 
 def _check_bytes(upload: Upload) -> None:
@@ -65,6 +69,25 @@ def _check_pixels(upload: Upload, image: Image.Image) -> None:
             f"The picture has {image.width} x {image.height} px, {pixels / 1e6:.1f} megapixels; at most "
             f"{limit / 1e6:g} are taken. Send a smaller copy.",
         )
+
+
+def _check_scans(upload: Upload) -> None:
+    """A progressive JPEG refines its pixels scan by scan, about ten times; thousands cost minutes in a small file."""
+    if upload.content[:2] == b"\xff\xd8" and (scans := _count_scans(upload.content)) > MOST_SCANS:
+        raise refuse(
+            upload, f"The JPEG has {scans} scans or more; at most {MOST_SCANS} are taken. Save it anew and send that."
+        )
+
+
+def _count_scans(content: bytes) -> int:
+    """The SOS markers of a JPEG (ITU T.81, B.1.1), as far as it takes to know that there are too many."""
+    at, scans = 2, 0
+    while scans <= MOST_SCANS and (marker := _MARKER.search(content, at)):
+        if marker[1] == b"\xd9":  # the end of the picture
+            break
+        scans += marker[1] == b"\xda"
+        at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])  # its segment's length
+    return scans
 
 
 @contextmanager
@@ -107,13 +130,15 @@ def _fit(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB on white, scaled down before anything is laid over it: full-size layers would cost a gigabyte."""
     if image.mode.startswith("I"):  # 16-bit grey
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (*WHITE, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    image = image if image.mode == mode else image.convert(mode)
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, (*WHITE, 255)), image).convert("RGB")
 
 
 def refuse(upload: Upload, message: str) -> InvalidPhotos:

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from faceid.base_models import BaseModel
-from faceid.domain import GenerationRequest, Picture, StepDone
+from faceid.domain import GenerationRequest, Note, Picture, StepDone
 from faceid.errors import Unavailable
+from faceid.finishes import FinishStep
 from faceid.flux.compiling import compile_blocks
-from faceid.flux.first_block_cache import THRESHOLD, skip_blocks_from
+from faceid.flux.first_block_cache import THRESHOLD
+from faceid.flux.redrawing import Redraw, Work
+from faceid.flux.redrawing_steps import drawn_steps
+from faceid.flux.sampling import Sampler
 from faceid.flux.streaming import iterate_in_thread
 from faceid.pulid.adapter import PuLIDAdapter
 from faceid.sizes import GRID
@@ -33,7 +37,8 @@ PROMPTS_KEPT = 32  # their embeddings, 4 MB each for Flux, on the CPU
 IDENTITIES_KEPT = 16  # their keys and values, 5.2 MB each for Flux, where the transformer computes
 PROMPT_LOGGER = "diffusers.pipelines.flux.pipeline_flux"  # its warnings quote the part of a prompt that is cut off
 
-Emit = Callable[[StepDone | Picture], None]
+Emit = Callable[[StepDone | FinishStep | Picture], None]
+Finish = Callable[[Image.Image, Work], tuple[Image.Image, tuple[Note, ...]]]
 
 
 class FluxGenerator:
@@ -44,8 +49,8 @@ class FluxGenerator:
 
     Of a request nothing stays but the embeddings of its texts and its identity's keys and values, among those of the
     last `prompts_kept` and `identities_kept`, in memory, until `forget`. A kept one gives the same bits as a new one.
-    skipping_threshold is FirstBlockCache's, for requests that are to be drawn faster. enlarge: what a finished picture
-    goes through, for a model that draws smaller than it shows.
+    skipping_threshold is FirstBlockCache's, for requests that are to be drawn faster. enlarge: what a drawn picture
+    goes through, for a model that draws smaller than it shows. finish: what is done to it afterwards.
     """
 
     def __init__(
@@ -60,14 +65,15 @@ class FluxGenerator:
         identities_kept: int = IDENTITIES_KEPT,
         skipping_threshold: float = THRESHOLD,
         enlarge: Callable[[Image.Image], Image.Image] | None = None,
+        finish: Finish | None = None,
     ):
         self.base_model = base_model
         self.pipeline = pipeline
         self.adapter = adapter
         self.unconditional_tokens = torch.from_numpy(np.asarray(unconditional_tokens))
         self.max_sequence_length = max_sequence_length
-        self.skipping_threshold = skipping_threshold
-        self._enlarge = enlarge
+        self._enlarge, self.finish = enlarge, finish
+        self._sampler = Sampler(pipeline, max_sequence_length, skipping_threshold)
         self._embedded = lru_cache(maxsize=prompts_kept)(self._embed)
         adapter.keep_identities(identities_kept)
         self._times_forgotten = 0
@@ -75,8 +81,9 @@ class FluxGenerator:
         pipeline.set_progress_bar_config(disable=True)
         logging.getLogger(PROMPT_LOGGER).setLevel(logging.ERROR)
 
-    def generate(self, request: GenerationRequest) -> Iterator[StepDone | Picture]:
-        """Every step and every picture of `request`, in order: the steps of picture 0, picture 0, the steps of 1, …
+    def generate(self, request: GenerationRequest) -> Iterator[StepDone | FinishStep | Picture]:
+        """Every step and every picture of `request`, in order: the steps of picture 0, the steps of its finishing,
+        picture 0, the steps of 1, …
 
         The same request gives the same pictures, bit for bit, on the same machine. Closing the iterator stops the
         work within one step; it returns when the thread has ended. Images are RGB, on the CPU.
@@ -111,6 +118,8 @@ class FluxGenerator:
             raise ValueError(f"identities: {len(request.identities)} for one picture; it takes one.")
         if request.width % GRID or request.height % GRID:
             raise ValueError(f"size: {request.width} × {request.height} px is not in multiples of {GRID}.")
+        if request.finishing.names and self.finish is None:
+            raise ValueError(f"finishing: {self.base_model.slug} was loaded without it.")
 
     def _draw(self, request: GenerationRequest, emit: Emit) -> None:
         out_of_memory, times_forgotten = False, self._times_forgotten
@@ -138,14 +147,17 @@ class FluxGenerator:
     def _draw_pictures(self, request: GenerationRequest, emit: Emit) -> None:
         # 1. The texts, once for all pictures
         texts = self._embed_texts(request)
-        # 2. The identity: keys and values, once for all pictures
-        with self._identity(request):
-            for index in range(request.num_images):
-                # 3. One picture from its own noise, every step told
-                seed = (request.seed + index) % MAX_SEED
-                image = self._draw_picture(request, texts, index, seed, emit)
-                # 4. The picture
-                emit(Picture(index, seed, image))
+        redraw = self._redraw(request, texts)
+        for index in range(request.num_images):
+            seed = (request.seed + index) % MAX_SEED
+            # 2. One picture of the person, from its own noise, every step told
+            with self._identity(request):
+                image = self._sampler(request, texts, seed, lambda step, of, i=index: emit(StepDone(i, step, of)))
+            image = self._enlarge(image) if self._enlarge else image
+            # 3. What is done to it, every part told
+            image, notes = self._finish_picture(image, request, redraw, index, seed, emit)
+            # 4. The picture
+            emit(Picture(index, seed, image, notes))
 
     def _embed_texts(self, request: GenerationRequest) -> dict[str, Tensor]:
         """FluxPipeline's arguments for the prompt and, with true CFG, the negative prompt."""
@@ -161,9 +173,11 @@ class FluxGenerator:
         sequence, pooled, _ = self.pipeline.encode_prompt(text, max_sequence_length=self.max_sequence_length)
         return sequence.cpu(), pooled.cpu()
 
-    def _identity(self, request: GenerationRequest) -> AbstractContextManager[None]:
-        true_cfg = request.true_cfg_scale > 1
-        start_cfg = request.true_cfg_step if true_cfg else 0
+    def _identity(self, request: GenerationRequest, *, redrawing: bool = False) -> AbstractContextManager[None]:
+        """The adapter's context for a picture; for one that is drawn again from its first step and without true CFG."""
+        true_cfg = request.true_cfg_scale > 1 and not redrawing
+        skipped = request.num_inference_steps - drawn_steps(request)
+        start_cfg = max(0, request.true_cfg_step - skipped) if true_cfg else 0
         if not request.identities:
             return self.adapter.nobody(start_cfg)
         (identity,) = request.identities
@@ -171,34 +185,30 @@ class FluxGenerator:
             torch.from_numpy(identity.tokens),
             self.unconditional_tokens if true_cfg else None,
             weight=identity.strength,
-            start_step=request.identity_step,
+            start_step=0 if redrawing else max(0, request.identity_step - skipped),
             start_cfg=start_cfg,
             device=self.pipeline._execution_device,
         )
 
-    def _draw_picture(
-        self, request: GenerationRequest, texts: dict[str, Tensor], index: int, seed: int, emit: Emit
-    ) -> Image.Image:
-        steps = request.num_inference_steps
-        identity_step = request.identity_step if request.identities else 0
-        skip_from = identity_step if request.faster else None
+    def _redraw(self, request: GenerationRequest, texts: dict[str, Tensor]) -> Redraw:
+        return Redraw(
+            self._sampler.image_to_image,
+            {name: texts[name] for name in ("prompt_embeds", "pooled_prompt_embeds")},
+            partial(self._identity, request, redrawing=True),
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            max_sequence_length=self.max_sequence_length,
+            side=self.base_model.native_side,
+            enlarge=self._enlarge,
+        )
 
-        def tell(pipeline: FluxPipeline, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            before_step(step + 1)
-            emit(StepDone(index, step + 1, steps))
-            return tensors
+    def _finish_picture(
+        self, image: Image.Image, request: GenerationRequest, redraw: Redraw, index: int, seed: int, emit: Emit
+    ) -> tuple[Image.Image, tuple[Note, ...]]:
+        if not request.finishing.names:
+            return image, ()
 
-        with skip_blocks_from(self.adapter.transformer, skip_from, self.skipping_threshold) as before_step:
-            output = self.pipeline(
-                **texts,
-                true_cfg_scale=request.true_cfg_scale,
-                width=request.width,
-                height=request.height,
-                num_inference_steps=steps,
-                guidance_scale=request.guidance_scale,
-                generator=torch.Generator("cpu").manual_seed(seed),  # the same noise on every device
-                max_sequence_length=self.max_sequence_length,
-                callback_on_step_end=tell,
-            )
-        image = output.images[0]
-        return self._enlarge(image) if self._enlarge else image
+        def tell(name: str) -> Callable[[int, int], None]:
+            return lambda done, of: emit(FinishStep(index, name, done, of))
+
+        return self.finish(image, Work(request, index + 1, seed, redraw, tell))

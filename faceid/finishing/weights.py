@@ -1,0 +1,108 @@
+"""Where the networks that finish pictures come from: the Hugging Face Hub, or nowhere, with the reason in words.
+
+`base_models` says which files; spandrel reads .pth files without unpickling code. What cannot be had is not an error:
+the app starts, and the step says why it is off.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+
+from faceid import hub
+from faceid.base_models import FINISHING_WEIGHTS
+from faceid.errors import SetupError
+from faceid.finishing.face_correct import FaceCorrect
+from faceid.finishing.face_swap import FaceSwap, SwapReader
+from faceid.finishing.super_resolution import SCALE, SuperResolution
+
+logger = logging.getLogger(__name__)
+
+# What spandrel and those below it raise for a file that is damaged, is another's, or holds code.
+KINDS = (ValueError, RuntimeError, OSError, LookupError, EOFError)
+DAMAGE = (UnsupportedModelError, UnpicklingError, SafetensorError, *KINDS)
+NOT_ACCEPTED = (
+    "its weights are for non-commercial research only. Whoever runs this app accepts that with "
+    "FACEID_ACCEPT_INSWAPPER=true"
+)
+NOT_ASKED = "its weights come from the Hugging Face Hub, and FACEID_FACE_PACK=offline fetches nothing from there"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is loaded; `missing` gives, by the step's name, why it is not."""
+
+    super_resolution: SuperResolution | None = None
+    face_correct: FaceCorrect | None = None
+    face_swap: FaceSwap | None = None
+    swap_reader: SwapReader | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_networks(
+    *,
+    lock_dir: Path,
+    offline: bool,
+    accept_inswapper: bool,
+    device: str = "cpu",
+    token: str | None = None,
+    without: Collection[str] = (),
+    fetch: Callable[..., Path] = hub.fetch,
+) -> Networks:
+    """Everything that can be had: torch networks on `device`, ONNX files for the CPU.
+
+    `offline`: the Hub is not asked. Licences that were not accepted are not downloaded, nor steps `without` which all
+    base models do.
+    """
+    loaded, missing = {}, {}
+    for name, weights in FINISHING_WEIGHTS.items():
+        if name in without:
+            continue
+        try:
+            if name == "face_swap" and not accept_inswapper:
+                raise SetupError(NOT_ACCEPTED)
+            if offline:
+                raise SetupError(NOT_ASKED)
+            files = [fetch(w.repo, filename, lock_dir=lock_dir, token=token) for w in weights for filename in w.files]
+            loaded |= LOADERS[name](files, device)
+        except SetupError as error:
+            missing[name] = str(error).rstrip(".")
+            logger.info("%s is off: %s", name, error)
+    return Networks(**loaded, missing=missing)
+
+
+def _load_super_resolution(files: list[Path], device: str) -> dict[str, SuperResolution]:
+    network = _read(files[0], scale=SCALE)
+    half = torch.device(device).type == "cuda" and network.supports_half
+    return {"super_resolution": SuperResolution(network.model.to(device, torch.float16 if half else torch.float32))}
+
+
+def _load_face_correct(files: list[Path], device: str) -> dict[str, FaceCorrect]:
+    return {"face_correct": FaceCorrect(_read(files[0], scale=1).model.to(device, torch.float32))}
+
+
+def _load_face_swap(files: list[Path], device: str) -> dict[str, FaceSwap | SwapReader]:
+    return {"face_swap": FaceSwap(files[0]), "swap_reader": SwapReader(files[1])}
+
+
+LOADERS = {
+    "super_resolution": _load_super_resolution,
+    "face_correct": _load_face_correct,
+    "face_swap": _load_face_swap,
+}
+
+
+def _read(path: Path, *, scale: int) -> ImageModelDescriptor:
+    """The network in a file, by what spandrel sees in it. SetupError: another network, or no network."""
+    try:
+        network = ModelLoader().load_from_file(path)
+    except DAMAGE as error:
+        raise SetupError(f"{path} cannot be read ({type(error).__name__}): delete it to download it again.") from error
+    if not isinstance(network, ImageModelDescriptor) or network.scale != scale:
+        raise SetupError(f"{path} is another network than was expected: delete it to download it again.")
+    return network

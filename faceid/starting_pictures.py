@@ -1,0 +1,100 @@
+"""The picture that drawing starts from, and the mask that says where: read, turned upright, flattened, made to fit.
+
+Knows formats and sizes; nothing of networks.
+"""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from faceid.domain import Upload
+from faceid.errors import InvalidRequest
+from faceid.limits import LIMITS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, struct.error, zlib.error)
+WHITE = (255, 255, 255, 255)
+
+
+@dataclass(frozen=True, eq=False)
+class StartingPicture:
+    """What a picture is drawn from: pixels (height, width, 3) uint8 RGB, of the size that is drawn.
+
+    strength: how much of it is drawn again, 0 to 1. mask (height, width) uint8: only where it is 128 and above; None:
+    everywhere.
+    """
+
+    pixels: "np.ndarray" = field(repr=False)
+    strength: float
+    mask: "np.ndarray | None" = field(default=None, repr=False)
+
+
+def read_input(upload: Upload) -> Image.Image:
+    """`input_image` as people see it: RGB, EXIF orientation applied, transparency on white. InvalidRequest names it."""
+    picture = _read(upload, "input_image")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layer = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, WHITE), layer).convert("RGB")
+
+
+def read_mask(upload: Upload, size: tuple[int, int]) -> Image.Image:
+    """`mask_image` as L, in `size`: white is drawn, black and transparent stay.
+
+    `size` is the upright input's: a mask of another shape is refused. InvalidRequest where nothing is white.
+    """
+    picture = _read(upload, "mask_image")
+    alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
+    mask = picture.convert("L")
+    if alpha is not None:
+        mask = Image.composite(mask, Image.new("L", mask.size), alpha.point(lambda value: 255 if value > 127 else 0))
+    if abs(mask.width / mask.height / (size[0] / size[1]) - 1) > 0.02:
+        raise InvalidRequest(
+            f"mask_image: has {mask.width} × {mask.height} px, input_image {size[0]} × {size[1]} px; the mask must "
+            "have the picture's shape.",
+            field="mask_image",
+        )
+    if mask.getextrema()[1] < 128:
+        raise InvalidRequest("mask_image: is black all over. Paint white what is to be drawn.", field="mask_image")
+    return mask.resize(size)
+
+
+def fit_start(
+    picture: Image.Image, mask: Image.Image | None, width: int, height: int, strength: float
+) -> StartingPicture:
+    """The picture and its mask filling width × height px: scaled, and what is too much cut off evenly."""
+    import numpy as np
+
+    size = (width, height)
+    pixels = np.asarray(ImageOps.fit(picture, size, Image.Resampling.LANCZOS))
+    return StartingPicture(
+        pixels, strength, np.asarray(ImageOps.fit(mask, size, Image.Resampling.BILINEAR)) if mask else None
+    )
+
+
+def _read(upload: Upload, field: str) -> Image.Image:
+    try:
+        picture = Image.open(io.BytesIO(upload.content), formats=FORMATS)
+        most = LIMITS["photo_pixels"].high
+        if picture.width * picture.height > most:
+            raise InvalidRequest(
+                f"{field}: has {picture.width} × {picture.height} px; at most {most / 1e6:g} megapixels are taken.",
+                field=field,
+            )
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError as error:
+        raise InvalidRequest(
+            f"{field}: {upload.name!r} is not a JPEG, PNG, WebP or AVIF picture, or it is damaged.", field=field
+        ) from error
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise InvalidRequest(
+            f"{field}: {upload.name!r} is damaged or cut off and cannot be decoded. Send it again.", field=field
+        ) from error
