@@ -108,16 +108,17 @@ class JobQueue:
         self._submitted = 0
         self._closed = False
 
-    def submit(self, owner: str, lane: str, work: Work) -> Job:
+    def submit(self, owner: str, lane: str, work: Work, *, again: bool = False) -> Job:
         """Queue `work`, which will run in the lane's thread within a copy of the caller's context variables.
 
-        QueueFull says when to come back; Unavailable after `close`.
+        QueueFull says when to come back, unless the work had its place before a restart (`again`); Unavailable after
+        `close`.
         """
         with self._changed:
             if self._closed:
                 raise Unavailable("The app is shutting down. Try again in a minute.")
             place = self._lanes.setdefault(lane, Lane(self._seconds_per_job))
-            if place.running:
+            if place.running and not again:
                 self._check_room(owner, place)
             self._submitted += 1
             job = Job(self, self._submitted, owner, lane, work)
@@ -218,7 +219,7 @@ class JobQueue:
             return "cancelled", error
         except UserError as error:
             return "failed", error
-        except Exception as error:  # a job's failure never ends the loop
+        except BaseException as error:  # a job's failure never ends the loop, nor does a panic of a Rust library
             where = "".join(traceback.format_tb(error.__traceback__))  # not the message: it may quote a prompt
             log.error("job %d failed: %s\n%s", job.id, type(error).__name__, where)
             plain = FaceIDError("The pictures could not be drawn: an error on this machine, not yours. Try again.")

@@ -64,6 +64,18 @@ def drawn(job) -> list:
     return [event for event in job.events() if not isinstance(event, Waiting)]
 
 
+def close_while_it_runs(queue: JobQueue, running: Gate, waiting: list) -> None:
+    """Close the queue; what waits ends at once, what runs when its gate is opened."""
+    closing = threading.Thread(target=queue.close)
+    closing.start()
+    for job in waiting:
+        with pytest.raises(Cancelled):
+            list(job.events())
+    running.opened.set()
+    closing.join(SECONDS)
+    assert not closing.is_alive()
+
+
 def note(order: list, name: str):
     def work():
         order.append(name)
@@ -97,6 +109,24 @@ def test_a_busy_owner_delays_another_by_one_job_at_most(queue, gate):
         drawn(job)
     assert order[:5] == ["late 0", "last 0", "first 0", "late 1", "first 1"]
     assert order[5:] == [f"first {i}" for i in range(2, 20)]
+
+
+def test_forty_jobs_of_one_owner_delay_another_by_the_running_one_only(queue, gate):
+    order, refused = [], []
+    jobs = []
+    for i in range(40):
+        try:
+            jobs.append(queue.submit("first", "lane", note(order, f"first {i}")))
+        except QueueFull as error:
+            refused.append(error)
+    assert (len(jobs), len(refused)) == (32, 8)
+    assert "You have 32 requests waiting" in str(refused[0])
+    others = [queue.submit(name, "lane", note(order, name)) for name in ("second", "third")]
+    assert [next(job.events()).position for job in others] == [1, 2]
+    gate.opened.set()
+    for job in [*jobs, *others]:
+        drawn(job)
+    assert order[:3] == ["second", "third", "first 0"]
 
 
 def test_an_owner_who_asks_again_and_again_does_not_starve_another(queue, gate):
@@ -272,6 +302,19 @@ def test_work_that_fails_while_it_is_closed_ends_the_job_and_not_the_lane(queue)
     assert drawn(queue.submit("owner", "lane", lambda: iter(["drawn"]))) == ["drawn"]
 
 
+def test_a_panic_of_a_rust_library_ends_the_job_and_not_the_lane(queue):
+    class PanicException(BaseException):
+        """As pyo3's: not an Exception."""
+
+    def panic():
+        raise PanicException
+        yield
+
+    with pytest.raises(FaceIDError, match="not yours"):
+        drawn(queue.submit("owner", "lane", panic))
+    assert drawn(queue.submit("owner", "lane", lambda: iter(["drawn"]))) == ["drawn"]
+
+
 def test_a_full_queue_says_when_to_come_back(clock):
     queue = JobQueue(max_waiting=2, max_waiting_per_owner=1, seconds_per_job=40, clock=clock)
     gate = Gate()
@@ -287,6 +330,18 @@ def test_a_full_queue_says_when_to_come_back(clock):
     second.cancel()
     queue.submit("fourth", "lane", lambda: iter([])).cancel()
     gate.opened.set()
+    queue.close()
+
+
+def test_what_had_its_place_before_a_restart_is_not_refused(clock):
+    queue = JobQueue(max_waiting=1, max_waiting_per_owner=1, clock=clock)
+    gate = Gate()
+    queue.submit("first", "lane", gate)
+    jobs = [queue.submit("second", "lane", lambda: iter(["drawn"]), again=True) for _ in range(3)]
+    with pytest.raises(QueueFull):
+        queue.submit("second", "lane", lambda: iter([]))
+    gate.opened.set()
+    assert [drawn(job) for job in jobs] == [["drawn"]] * 3
     queue.close()
 
 
@@ -316,13 +371,7 @@ def test_unread_events_are_bounded(queue):
 
 def test_close_ends_what_runs_cancels_what_waits_and_takes_no_more(queue, gate):
     waiting = queue.submit("second", "lane", lambda: pytest.fail("must not run"))
-    closing = threading.Thread(target=queue.close)
-    closing.start()
-    with pytest.raises(Cancelled):
-        list(waiting.events())
-    gate.opened.set()
-    closing.join(SECONDS)
-    assert not closing.is_alive()
+    close_while_it_runs(queue, gate, [waiting])
     assert gate.closed.is_set()
     assert (gate.job.state, waiting.state) == ("cancelled", "cancelled")
     with pytest.raises(Unavailable):
