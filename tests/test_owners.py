@@ -70,3 +70,94 @@ def test_only_admitted_keys_where_some_are_set():
 def test_nothing_secret_is_shown():
     assert KEY not in repr(keyed)
     assert "secret" not in repr(keyed)
+
+
+def test_only_the_headers_that_are_meant_for_it_carry_a_key():
+    for headers in (
+        {"authorization": f"Basic {KEY}"},
+        {"authorization": KEY},
+        {"x-hf-authorization": KEY},
+        {"x-api-key": KEY},
+        {"proxy-authorization": f"Bearer {KEY}"},
+        {"cookie": f"faceid-key={KEY}; session={KEY}"},
+        {"x-gradio-session": KEY},
+    ):
+        with pytest.raises(NotAdmitted, match="at least 20"):
+            public.of_call(headers)
+
+
+def test_the_first_header_decides():
+    both = {"x-faceid-key": KEY, "authorization": f"Bearer {OTHER}"}
+    assert public.of_call(both, OTHER) == public.of_call({"x-faceid-key": KEY})
+
+
+@pytest.mark.parametrize(
+    "key", [["a-key"] * 30, {"key": KEY}, 12345678901234567890123, True, "a" * 5000, " " * 30, b"a" * 30]
+)
+def test_keys_of_every_wrong_shape_are_refused(key):
+    with pytest.raises(NotAdmitted):
+        public.of_call({}, key)
+    with pytest.raises(NotAdmitted):
+        public.of_page({}, key)
+
+
+def test_a_key_may_hold_any_character():
+    owners = {public.of_call({}, key) for key in ("ключ из двадцати букв!", "\ud800" * 20, "\x00" * 20)}
+    assert len(owners) == 3
+    with pytest.raises(NotAdmitted):
+        keyed.of_call({}, "\ud800" * 20)
+
+
+USER = "5dd96eb166059660ed1ee413"
+with_login = Owners(secret=b"s", local=False, login=True)
+
+
+def test_a_login_is_an_owner_of_its_own():
+    assert with_login.of_page({}, KEY, user=USER) not in (
+        with_login.of_page({}, KEY),
+        with_login.of_page({}, USER),
+        with_login.of_call({"x-faceid-key": USER}),
+        with_login.of_page({}, KEY, user="another"),
+    )
+
+
+def test_a_login_is_believed_only_where_the_page_offers_one():
+    assert public.of_page({}, KEY, user=USER) == public.of_page({}, KEY)
+    with pytest.raises(NotAdmitted):
+        public.of_page({}, None, user=USER)
+    assert local.of_page(HERE, None, user=USER) == LOCAL
+    with pytest.raises(NotAdmitted):
+        Owners(secret=b"s", local=False, admitted=(KEY,), login=True).of_page({}, None, user=USER)
+
+
+SPACE = {"host": "demo.hf.space"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site", "origin": "https://demo.hf.space"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "https://evil.example", "x-forwarded-host": "evil.example"},
+    ],
+)
+def test_another_site_cannot_use_a_login(headers):
+    with pytest.raises(NotAdmitted, match="Another site"):
+        with_login.of_page(SPACE | headers, KEY, user=USER)
+    assert with_login.of_page(SPACE | headers, KEY) == with_login.of_page({}, KEY)  # a key is no cookie
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "same-origin", "origin": "https://demo.hf.space"},
+        {"sec-fetch-site": "same-origin", "origin": "https://my.domain"},
+        {"origin": "https://demo.hf.space"},
+        {"sec-fetch-site": "none"},
+    ],
+)
+def test_the_page_itself_uses_its_login(headers):
+    assert with_login.of_page(SPACE | headers, None, user=USER) == with_login.of_page({}, None, user=USER)

@@ -1,5 +1,6 @@
 """What every page event needs: the studio, whose event it is, and the photo of the example. Knows no layout."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Visitor:
 
     def owner(self, request: gr.Request, browser_key: str | None) -> str:
         """Whose event this is; NotAdmitted as in Owners."""
-        return self.owners.of_page(request.headers, browser_key)
+        return self.owners.of_page(request.headers, browser_key, logged_in_user(request))
 
     def cards(self, owner: str, chosen: int | None = None, limit: int = CARDS_SHOWN) -> Mapping[str, Any]:
         """The newest tunes as cards."""
@@ -47,3 +48,19 @@ class Visitor:
         photo = Upload(EXAMPLE_PHOTO.name, EXAMPLE_PHOTO.read_bytes())
         fields = TuneFields(title=EXAMPLE_TITLE, name="woman", consent_route="example")
         return self.studio.create_tune(owner, [photo], fields).tune
+
+
+def logged_in_user(request: gr.Request) -> str | None:
+    """The Hub's id of who is logged in: in the session cookie that Gradio's login signs, until it expires."""
+    login = (request.request.scope.get("session") or {}).get("oauth_info") or {}
+    if login.get("expires_at", 0) <= time.time():
+        return None
+    return login.get("userinfo", {}).get("sub")
+
+
+def event_value(event: gr.EventData, name: str) -> Any:
+    """What an event carries under `name`; None where it carries no such thing."""
+    try:
+        return getattr(event, name, None)
+    except TypeError:  # it carries no names at all
+        return None

@@ -1,0 +1,69 @@
+"""The page's Blocks with an edge: an event that fails is told in words, and logged without what was in it.
+
+Gradio prints a failed event's traceback, and its messages quote the values that came: prompts, keys.
+"""
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from faceid.errors import FaceIDError
+from faceid.web.guard import OUR_FAULT
+
+log = logging.getLogger(__name__)
+
+MISSHAPEN = "A value is missing, or not of the kind this takes. The page may be an old one: load it again."
+ADDRESS = "Send the photo itself, not its address: this app fetches nothing for a caller of these endpoints."
+
+
+class Page(gr.Blocks):
+    """Blocks whose events raise nothing but a gr.Error with a text for the caller."""
+
+    _served: Mapping[str, list[Any]] = MappingProxyType({})
+
+    def serve_with(self, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> None:
+        """What the launch puts beside Gradio's own routes, and in front of all of them."""
+        self._served = {"routes": [*routes], "middleware": [*middleware]}
+
+    def launch(self, *args: Any, **named: Any) -> Any:
+        """As Gradio's, with the routes and the middleware of `serve_with`."""
+        return super().launch(*args, **named, app_kwargs={name: [*given] for name, given in self._served.items()})
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **named: Any) -> list[Any]:
+        """As Gradio's; a value that a component cannot take is refused, and so is a file that is an address."""
+        try:
+            if _names_an_address(inputs):
+                raise gr.Error(ADDRESS, print_exception=False)
+            return await super().preprocess_data(block_fn, inputs, *args, **named)
+        except gr.Error as error:  # of a component: a number out of its range, a choice that is none
+            raise gr.Error(str(error.message), print_exception=False) from None
+        except Exception as error:
+            log.info("an event was refused: %s", type(error).__name__)
+            raise gr.Error(MISSHAPEN, print_exception=False) from None
+
+    async def process_api(self, *args: Any, **named: Any) -> dict[str, Any]:
+        """As Gradio's; our own errors reach the caller in their words."""
+        try:
+            return await super().process_api(*args, **named)
+        except gr.Error:
+            raise
+        except FaceIDError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception as error:  # the page's edge: whatever it was, it is answered
+            where = "".join(traceback.format_tb(error.__traceback__))  # not the message: it may quote a prompt
+            log.error("an event failed: %s\n%s", type(error).__name__, where)
+            raise gr.Error(OUR_FAULT, print_exception=False) from None
+
+
+def _names_an_address(value: Any) -> bool:
+    """Whether Gradio would fetch something: its own way to do so has no limit of size, and weak ones of place."""
+    if isinstance(value, Mapping):
+        path = value.get("path")
+        return (isinstance(path, str) and "://" in path) or any(map(_names_an_address, value.values()))
+    return isinstance(value, list) and any(map(_names_an_address, value))
