@@ -3,7 +3,6 @@
 Knows no face model and no transport. Somebody else's tune does not exist here: every read takes the owner.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
@@ -11,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import URL, Connection, delete, insert, select, update
+from sqlalchemy import URL, Connection, bindparam, delete, insert, select, update
 
-from faceid.domain import IdentityKey, Tune, TunePhoto, now
-from faceid.prompt_store import PromptStore, check_tune, free_id, no_tune
-from faceid.schema import identities, photos, prompt_tunes, tunes, vectors
+from faceid.domain import TUNE_LIFETIME, IdentityKey, Tune, TunePhoto, now
+from faceid.errors import NotFound
+from faceid.prompt_store import PromptStore
+from faceid.rows import check_tune, fingerprint, free_id, no_tune
+from faceid.schema import identities, photos, prompt_tunes, prompts, tunes, vectors
 
 TUNE_COLUMNS = [tunes.c[field.name] for field in fields(Tune)]
+ONE_TUNE = select(*TUNE_COLUMNS).where(  # put together once: building it takes longer than running it
+    tunes.c.id == bindparam("id"), tunes.c.owner == bindparam("owner"), tunes.c.expires_at > bindparam("now")
+)
 DATABASE_FILE = "tunes.sqlite3"
 PICTURES_FOLDER = "pictures"
 
@@ -124,16 +128,17 @@ class TuneStore(PromptStore):
         self._erase(files)
 
     def delete_expired(self, moment: datetime | None = None) -> list[int]:
-        """Delete every owner's tunes that have expired at `moment` (default: now) as `delete_tune` does; their ids."""
-        expired = select(tunes.c.id).where(tunes.c.expires_at <= (moment or now())).order_by(tunes.c.id)
+        """Delete the tunes that have expired at `moment` (default: now) and prompts as old, 1000 each; their ids."""
+        moment = moment or now()
+        expired = select(tunes.c.id).where(tunes.c.expires_at <= moment).order_by(tunes.c.id).limit(1000)
+        old = select(prompts.c.id).where(prompts.c.created_at <= moment - TUNE_LIFETIME).limit(1000)
         with self.database.reading() as connection:
-            ids = list(connection.scalars(expired))
-        if not ids:
-            return []
-        with self.database.writing() as connection:
-            files = self._delete_tunes(connection, ids)
-        self._erase(files)
-        return ids
+            tune_ids, prompt_ids = list(connection.scalars(expired)), list(connection.scalars(old))
+        if tune_ids or prompt_ids:
+            with self.database.writing() as connection:
+                files = self._delete_tunes(connection, tune_ids) + self._delete_prompts(connection, prompt_ids)
+            self._erase(files)
+        return tune_ids + prompt_ids
 
     def photos(self, owner: str, tune_id: int) -> list[TunePhoto]:
         """The tune's photos in their order, with vectors; NotFound as `get_tune`."""
@@ -147,6 +152,15 @@ class TuneStore(PromptStore):
                 TunePhoto(row.sha256, row.thumbnail, row.original, by_photo.get(row.position, {}), tuple(row.warnings))
                 for row in connection.execute(query)
             ]
+
+    def photo(self, tune_id: int, position: int) -> bytes:
+        """A photo's bytes as uploaded, by its place from 0; NotFound also where it was not kept or has expired."""
+        wanted = [photos.c.tune_id == tune_id, photos.c.position == position, tunes.c.expires_at > now()]
+        with self.database.reading() as connection:
+            found = connection.scalar(select(photos.c.original).join(tunes).where(*wanted))
+        if found is None:
+            raise NotFound("There is no such photo.")
+        return found
 
     def thumbnail(self, owner: str, tune_id: int) -> bytes:
         """The first photo's thumbnail, an encoded image; NotFound as `get_tune`."""
@@ -190,11 +204,6 @@ class TuneStore(PromptStore):
         return files
 
 
-def fingerprint(photo_hashes: Iterable[str]) -> str:
-    """A name for a set of photos, whatever their order: the SHA-256 over their sorted SHA-256s."""
-    return hashlib.sha256("\n".join(sorted(set(photo_hashes))).encode()).hexdigest()
-
-
 def _find_tune(connection: Connection, owner: str, title: str, photo_hashes: Iterable[str] | None) -> Tune | None:
     wanted = [tunes.c.owner == owner, tunes.c.title == title, tunes.c.expires_at > now()]
     if photo_hashes is not None:
@@ -205,8 +214,7 @@ def _find_tune(connection: Connection, owner: str, title: str, photo_hashes: Ite
 
 
 def _get_tune(connection: Connection, owner: str, tune_id: int) -> Tune:
-    wanted = [tunes.c.id == tune_id, tunes.c.owner == owner, tunes.c.expires_at > now()]
-    row = connection.execute(select(*TUNE_COLUMNS).where(*wanted)).mappings().first()
+    row = connection.execute(ONE_TUNE, {"id": tune_id, "owner": owner, "now": now()}).mappings().first()
     if row is None:
         raise no_tune(tune_id)
     return Tune(**row)

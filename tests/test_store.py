@@ -47,15 +47,12 @@ def add(store, photos=None, **fields) -> Tune:
     return store.add_tune(make_tune(**fields), photos or [make_photo(1)], {KEY: make_tokens(1)})[0]
 
 
+def make_prompt(**fields) -> Prompt:
+    return Prompt(**({"id": 0, "owner": "ada", "text": "a portrait", "base_model": "fast"} | fields))
+
+
 def add_prompt(store, *tunes, **fields) -> Prompt:
-    given = {
-        "id": 0,
-        "owner": "ada",
-        "text": "a portrait",
-        "base_model": "fast",
-        "tune_ids": tuple(t.id for t in tunes),
-    }
-    return store.add_prompt(Prompt(**(given | fields)))
+    return store.add_prompt(make_prompt(**{"tune_ids": tuple(t.id for t in tunes)} | fields))
 
 
 def files_with(folder: Path, *markers: bytes) -> list[str]:
@@ -261,12 +258,79 @@ def test_a_prompt_that_failed_says_why_and_one_that_is_done_stays_done(store):
     ]
 
 
-def test_what_was_unfinished_at_the_start_is_failed(store):
-    queued, running, done = (add_prompt(store) for _ in range(3))
-    store.start_prompt(running.id)
-    store.finish_prompt(done.id)
-    store.fail_unfinished("The app was restarted.")
-    assert [store.get_prompt("ada", p.id).status for p in (queued, running, done)] == ["failed", "failed", "done"]
+def test_what_a_process_that_is_gone_did_not_finish_is_taken_over_once(folder):
+    gone = TuneStore.open(folder)
+    queued, running, done, told = (
+        add_prompt(gone, id=i, callback="https://x" if i > 2 else None, request={"i": i}) for i in (1, 2, 3, 4)
+    )
+    ended = add_prompt(gone)
+    gone.start_prompt(running.id)
+    gone.add_picture(running.id, 0, 7, b"PNG of before")
+    for prompt in (done, told, ended):
+        gone.finish_prompt(prompt.id)
+    gone.release_prompt(told.id)
+    with closing(TuneStore.open(folder)) as store:
+        assert store.take_over() == []  # it is alive
+        gone.close()
+        taken = store.take_over()
+        assert [(p.id, p.status, p.request) for p in taken] == [
+            (queued.id, "queued", {"i": 1}),
+            (running.id, "queued", {"i": 2}),
+            (done.id, "done", {}),
+        ]
+        assert taken[1].started_at is None
+        assert store.take_over() == []
+        with closing(TuneStore.open(folder)) as third:
+            assert third.take_over() == []
+
+
+def test_a_prompt_that_is_drawn_again_begins_without_pictures(store, folder):
+    prompt = add_prompt(store)
+    for _ in range(2):
+        store.start_prompt(prompt.id)
+        assert store.get_prompt("ada", prompt.id).pictures == ()
+        kept = store.add_picture(prompt.id, 0, 7, b"PNG")
+    assert store.get_prompt("ada", prompt.id).pictures == (kept,)
+    assert len(list((folder / "pictures").iterdir())) == 1
+
+
+def test_a_request_with_a_fingerprint_is_kept_once_unless_it_failed(store):
+    first, added = store.add_prompt_once(make_prompt(fingerprint="f"))
+    assert added
+    assert store.add_prompt_once(make_prompt(fingerprint="f")) == (replace(first, request={}), False)
+    assert store.add_prompt_once(make_prompt(fingerprint="f", owner="bob"))[1]
+    assert store.add_prompt_once(make_prompt(fingerprint="g"))[1]
+    assert all(store.add_prompt_once(make_prompt())[1] for _ in range(2))
+    store.fail_prompt(first.id, "Out of memory.")
+    assert store.add_prompt_once(make_prompt(fingerprint="f"))[1]
+
+
+def test_prompts_by_base_model_and_by_tune(store):
+    tune = add(store)
+    named = add_prompt(store, tune, id=1)
+    dev = add_prompt(store, id=2, base_model="flux1-dev")
+    assert [p.id for p in store.list_prompts("ada", base_model="flux1-dev")] == [dev.id]
+    assert [p.id for p in store.list_prompts("ada", tune_id=tune.id)] == [named.id]
+    assert store.list_prompts("bob", tune_id=tune.id) == []
+
+
+def test_a_picture_is_found_by_its_name_until_it_is_deleted(store):
+    prompt = add_prompt(store)
+    path = Path(store.add_picture(prompt.id, 0, 7, b"PNG").path)
+    assert store.picture_path(path.name) == path
+    store.delete_prompt("ada", prompt.id)
+    for name in (path.name, "../tunes.sqlite3", ""):
+        with pytest.raises(NotFound):
+            store.picture_path(name)
+
+
+def test_a_photo_is_found_by_its_place_while_it_is_kept(store):
+    tune = store.add_tune(make_tune(), [make_photo(1), replace(make_photo(2), original=None)], {})[0]
+    assert store.photo(tune.id, 0) == make_photo(1).original
+    store.add_tune(make_tune(title="old", id=5, expires_at=now() - timedelta(days=1)), [make_photo(1)], {})
+    for tune_id, position in ((tune.id, 1), (tune.id, 2), (tune.id + 1, 0), (5, 0)):
+        with pytest.raises(NotFound):
+            store.photo(tune_id, position)
 
 
 def test_a_picture_for_a_prompt_deleted_meanwhile_is_not_kept(store, folder):

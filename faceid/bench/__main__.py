@@ -16,8 +16,8 @@ WIDTH, INDENT = 118, " " * 4
 
 def main(arguments: Sequence[str] | None = None, figures: Sequence[Figure] = FIGURES) -> int:
     """Measure and print; 1 where a figure could not be measured, 2 (by argparse) for an unknown name."""
-    options = _parse_arguments(arguments, [figure.name for figure in figures])
-    figures = [figure for figure in figures if not options.names or figure.name in options.names]
+    options = _parse_arguments(arguments, [name for f in figures for name in (f.name, group(f))])
+    figures = [figure for figure in figures if not options.names or {figure.name, group(figure)} & set(options.names)]
     if options.list:
         print("\n".join(f"{f.name:15}{f.promise:10} {f.what} ({f.source})" for f in figures))
         return 0
@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None, figures: Sequence[Figure] = FIG
     return int(failed)
 
 
+def group(figure: Figure) -> str:
+    """What figures that belong together are called by: `http` is http-get, http-page, http-malformed."""
+    return "http" if figure.name.startswith("http-") else figure.name
+
+
 def _parse_arguments(arguments: Sequence[str] | None, known: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m faceid.bench", description="Measure what the project promises.")
     parser.add_argument("names", nargs="*", metavar="name", help="figures to measure; default: all")
@@ -44,7 +49,7 @@ def _parse_arguments(arguments: Sequence[str] | None, known: Sequence[str]) -> a
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(known))
     if unknown:
-        parser.error(f"{', '.join(unknown)}: no such figure. Known: {', '.join(known)}.")
+        parser.error(f"{', '.join(unknown)}: no such figure. Known: {', '.join(dict.fromkeys(known))}.")
     return options
 
 

@@ -17,6 +17,7 @@ from faceid.faces.analyzer import FaceAnalyzer
 from faceid.faces.packs import load_face_pack
 from faceid.flux.pipeline import load_engine
 from faceid.jobs import JobQueue
+from faceid.loading import Loading, Models
 from faceid.protocols import IdentityEncoder
 from faceid.store import TuneStore
 from faceid.studio import Studio
@@ -71,8 +72,8 @@ def open_bench() -> Iterator[Bench]:
         analyzer, encoder = FaceAnalyzer(pack), CountingEncoder(engine.encoder)
         studio = Studio(
             store=resources.enter_context(closing(TuneStore.open(folder / "data"))),
-            faces=analyzer,
-            encoders={engine.base_model.adapter: encoder},
+            loading=Loading.finished(Models(analyzer, {engine.base_model.adapter: encoder})),
+            measures_likeness=False,
             paint=engine.generator.generate,
             jobs=resources.enter_context(closing(JobQueue())),
             base_models=[engine.base_model],
