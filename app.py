@@ -4,71 +4,100 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 import gradio as gr
 import spaces  # noqa: F401  before torch: on ZeroGPU it stands in for CUDA
-import torch
+from huggingface_hub import HfApi
+from spaces.config import Config
+from starlette.middleware import Middleware
 
 from faceid.backup import Backup
 from faceid.base_models import choose_base_models
+from faceid.callbacks import Callbacks
+from faceid.cuda import has_cuda
 from faceid.errors import FaceIDError
-from faceid.faces.analyzer import FaceAnalyzer
-from faceid.faces.likeness import load_judge
-from faceid.faces.packs import load_face_pack
+from faceid.fetching import Fetcher
 from faceid.flux import gpu
-from faceid.flux.pipeline import load_engines
 from faceid.jobs import JobQueue
+from faceid.loading import Loading, Models
+from faceid.rounds import Rounds
 from faceid.settings import Settings
 from faceid.store import DATABASE_FILE, PICTURES_FOLDER, TuneStore
 from faceid.studio import Studio
+from faceid.web.accounts import HubAccounts, can_log_in
+from faceid.web.guard import Guard
+from faceid.web.notices import Notices
 from faceid.web.owners import Owners
-from faceid.web.presenting import licences_text, status_text
+from faceid.web.rest import build_http_api, launch_routes
+from faceid.web.rest_context import RestContext
 from faceid.web.ui import CSS, THEME, build_page
+from faceid.web.upload_route import upload_route
+from faceid.web.uploads import sweep_uploads, uploads_full
 
 
-def compose(settings: Settings, resources: ExitStack) -> gr.Blocks:
-    """The app as Blocks; what it holds open is closed with `resources`."""
+def compose(settings: Settings, resources: ExitStack) -> tuple[gr.Blocks, Callable[[], None]]:
+    """The app as Blocks, and what loads the models behind it; what both hold open is closed with `resources`."""
     folder = settings.data_dir
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # Gradio's components read it when they are made
     gr.set_static_paths([folder / PICTURES_FOLDER])  # served from where they are: a copy could outlive its tune
-    pack = load_face_pack(settings.face_pack, folder=folder / "packs", token=settings.hf_token)
-    faces = FaceAnalyzer(pack)
-    judge = load_judge(faces, pack, folder=folder / "packs", token=settings.hf_token) if settings.likeness else None
-    models = choose_base_models(settings.base_model, settings.base_models, cuda=torch.cuda.is_available())
-    engines = load_engines(models, lock_dir=folder / "packs", face_pack=pack.name, token=settings.hf_token)
-    for engine in engines:
-        gpu.register(engine.generator)
-        if settings.compile:
-            engine.compile()
+    on_gpu = has_cuda(zero_gpu=Config.zero_gpu)
+    base_models = choose_base_models(settings.base_model, settings.base_models, cuda=on_gpu)
     backup = Backup(folder / DATABASE_FILE, settings.backup_dir) if settings.backup_dir else None
     if backup:
         backup.restore_if_empty()
         resources.enter_context(closing(backup))
+    loading, notices = Loading(), Notices(base_models, device="the GPU" if on_gpu else "the CPU")
     store = resources.enter_context(closing(TuneStore.open(folder)))
-    jobs = resources.enter_context(closing(JobQueue()))
     studio = Studio(
         store=store,
-        faces=faces,
-        encoders={engine.base_model.adapter: engine.encoder for engine in engines},
+        loading=loading,
         paint=gpu.generate_on_gpu,
-        jobs=jobs,
-        base_models=models,
-        judge=judge,
+        jobs=resources.enter_context(closing(JobQueue())),
+        base_models=base_models,
+        measures_likeness=settings.likeness,
         keep_photos=settings.keep_photos,
         titles_decide=settings.idempotent_titles,
         backup=backup,
         forget=gpu.forget,
     )
-    owners = Owners(secret=settings.secret(), local=settings.local, admitted=settings.api_keys)
-    device = "the GPU" if torch.cuda.is_available() else "the CPU"
-    judged = judge.name if judge else None
-    status = status_text(models, device=device, pack=pack.name, pack_note=pack.note, judge=judged)
-    judge_licence = judge.licence if judge else ""
-    licences = licences_text(models, pack=pack.name, pack_licence=pack.licence, judge_licence=judge_licence)
-    page = build_page(studio, owners, status=status, licences=licences)
-    return page.queue(max_size=None, default_concurrency_limit=4)
+
+    def load() -> None:
+        # torch, diffusers, insightface: the page does not wait for them
+        from faceid.finishing.loading import load_finishing
+        from faceid.flux.loading import load_models
+
+        try:
+            loaded = load_models(settings, base_models)
+            networks = load_finishing(settings, loaded)
+        except FaceIDError as error:
+            loading.fail(error)
+            raise
+        encoders = {engine.base_model.adapter: engine.encoder for engine in loaded.engines}
+        notices.know(loaded.pack, loaded.judge)
+        loading.finish(Models(loaded.faces, encoders, loaded.judge, networks.swap_reader, networks.missing))
+
+    sweep_uploads(older_than=0)  # what a process that was killed left there
+    resources.enter_context(closing(Rounds(studio.delete_expired, sweep_uploads)))
+    owners = Owners(
+        secret=settings.secret(),
+        local=settings.local,
+        admitted=settings.api_keys,
+        user_of=HubAccounts(HfApi().whoami).user_of,
+        login=settings.login and can_log_in(),
+    )
+    fetcher = Fetcher()
+    callbacks = Callbacks(store.database, fetcher.post, secret=settings.callback_secret)
+    resources.enter_context(closing(callbacks))
+    rest = RestContext(studio, owners, fetcher.fetch, callbacks.announce, settings.secret())
+    callbacks.start()
+    studio.resume(announce=rest.announce_prompt, redraw=not Config.zero_gpu)
+    page = build_page(studio, owners, notices)
+    guard = Middleware(Guard, pictures=folder / PICTURES_FOLDER, uploads=folder / "uploads", full=uploads_full)
+    page.serve_with(routes=[upload_route(), *launch_routes(build_http_api(rest))], middleware=[guard])
+    return page.queue(max_size=None, default_concurrency_limit=4), load
 
 
 LAUNCH = {
@@ -89,7 +118,13 @@ if __name__ == "__main__":
     with ExitStack() as resources:
         try:
             settings = Settings.from_env()
-            demo = compose(settings, resources)
+            demo, load = compose(settings, resources)
+            if Config.zero_gpu:
+                load()  # the launch forks the workers: what lies on the GPU must lie there before
+            demo.launch(server_name=settings.server_name, prevent_thread_lock=True, **LAUNCH)
+            resources.callback(demo.close)
+            if not Config.zero_gpu:
+                load()
         except FaceIDError as error:
             sys.exit(f"FaceID for Flux cannot start: {error}")
-        demo.launch(server_name=settings.server_name, **LAUNCH)
+        demo.block_thread()

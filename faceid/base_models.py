@@ -56,6 +56,18 @@ FACE_PACK_WEIGHTS: dict[str, Weights] = {
     "auraface-v1": Weights("fal/AuraFace-v1", FACE_FILES, 0.28, "Apache-2.0"),
 }
 
+SWAP_RECOGNISER = "models/buffalo_l/w600k_r50.onnx"  # the swapper was trained on its vectors
+FINISHING_WEIGHTS: dict[str, tuple[Weights, ...]] = {
+    "super_resolution": (
+        Weights("Comfy-Org/Real-ESRGAN_repackaged", ("RealESRGAN_x4plus.safetensors",), 0.07, "BSD-3-Clause"),
+    ),
+    "face_correct": (Weights("gmk123/GFPGAN", ("GFPGANv1.4.pth",), 0.35, "Apache-2.0"),),
+    "face_swap": (
+        Weights("ezioruan/inswapper_128.onnx", ("inswapper_128.onnx",), 0.55, "non-commercial research"),
+        Weights("public-data/insightface", (SWAP_RECOGNISER,), 0.17, "non-commercial research"),
+    ),
+}
+
 
 @dataclass(frozen=True)
 class BaseModel:

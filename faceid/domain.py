@@ -1,6 +1,6 @@
 """The words of the project as frozen values: tunes, photos, tags, requests and what a generation yields.
 
-Knows no library, no storage and no transport.
+Knows no library, no storage and no transport. It is longer than other files: whoever looks for a word looks here.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from faceid.finishes import Finishing
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+    from faceid.starting_pictures import StartingPicture
 
 
 TUNE_LIFETIME = timedelta(days=30)
@@ -88,6 +92,7 @@ class Tune:
     consent_at: datetime | None = None
     consent_route: str = ""
     num_photos: int = 1
+    photos_kept: bool | None = True  # None: made by a version that did not note it
     created_at: datetime = field(default_factory=now)
     updated_at: datetime = field(default_factory=now)
     expires_at: datetime = field(default_factory=lambda: now() + TUNE_LIFETIME)
@@ -103,10 +108,21 @@ class PictureFile(NamedTuple):
     likeness: str | None = None
 
 
+class Note(NamedTuple):
+    """What is done otherwise than asked: the field it is about, the reason in words for the caller."""
+
+    field: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A request for pictures and what became of it. `parameters` holds the request's fields as they were decided;
-    status is queued, processing, done, failed or cancelled; a failed prompt has a non-empty `user_error`."""
+    status is queued, processing, done, failed or cancelled; a failed prompt has a non-empty `user_error`.
+
+    `request` is what drawing it again takes, as PromptStore.take_over gives it and nobody else; `fingerprint` is the
+    same for equal requests with a seed of their own; `origin` is the address it was sent to, for its callback's URLs.
+    """
 
     id: int
     owner: str = field(repr=False)
@@ -120,6 +136,11 @@ class Prompt:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     pictures: tuple[PictureFile, ...] = ()
+    notes: tuple[Note, ...] = ()
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fingerprint: str | None = field(default=None, repr=False)
+    callback: str | None = field(default=None, repr=False)
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +182,19 @@ class PromptFields:
     preset: str | None = None
     faster: bool = False
     base_model: str | int | None = None
+    super_resolution: bool = False
+    hires_fix: bool = False
+    inpaint_faces: bool = False
+    face_correct: bool = False
+    face_swap: bool = False
+    film_grain: bool = False
+    color_grading: str | None = None
+    style: str | None = None
+    scheduler: str | None = None
+    input_image: Upload | None = None
+    mask_image: Upload | None = None
+    denoising_strength: float | None = None
+    callback: str | None = field(default=None, repr=False)
 
 
 class FaceTag(NamedTuple):
@@ -186,7 +220,7 @@ class GenerationRequest:
     identity_start is the fraction of the steps after which the identity is added (0: from the first step);
     true_cfg_scale > 1 draws a second pass with the negative prompt, after the fraction true_cfg_start of the steps;
     faster lets steps that change little be skipped, once the identity has begun; width and height are px, multiples
-    of 16. Picture i is drawn from seed + i.
+    of 16. Picture i is drawn from seed + i, and from the picture `start` where there is one; `finishing` is done to it.
     """
 
     base_model: str
@@ -203,6 +237,8 @@ class GenerationRequest:
     identity_start: float = 0.0
     true_cfg_start: float = 0.0
     faster: bool = False
+    start: "StartingPicture | None" = None
+    finishing: Finishing = field(default_factory=Finishing)
 
     @property
     def identity_step(self) -> int:
@@ -224,8 +260,9 @@ class StepDone(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Picture `index` (from 0), drawn from `seed`. The image is RGB."""
+    """Picture `index` (from 0), drawn from `seed`. The image is RGB; notes: what of its finishing was left out."""
 
     index: int
     seed: int
     image: "Image"
+    notes: tuple[Note, ...] = ()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from faceid.base_models import BaseModel
 from faceid.domain import Face, IdentityKey, Tune, TunePhoto, Upload
 from faceid.errors import InvalidPhotos, InvalidRequest, PhotoProblem, Unavailable
-from faceid.protocols import FaceReader, IdentityEncoder, Judge
+from faceid.loading import Loading, Models
+from faceid.protocols import IdentityEncoder, Judge, ReferenceReader
 from faceid.validation import check_uploads
 
 if TYPE_CHECKING:
@@ -38,16 +39,29 @@ class EncodedPhotos:
 
 
 class Identities:
-    """One face reader, an identity encoder for each adapter that is loaded, and who judges likeness, if anybody."""
+    """What becomes of photos by the models, which may still be loading: everything here waits for them.
 
-    def __init__(self, faces: FaceReader, encoders: Mapping[str, IdentityEncoder], judge: Judge | None = None):
-        self._faces, self._encoders, self.judge = faces, encoders, judge
+    NotReady where they take too long, Unavailable where they could not be loaded.
+    """
+
+    def __init__(self, loading: Loading):
+        self._loading = loading
+
+    @property
+    def judge(self) -> Judge | None:
+        """Who judges likeness, if anybody."""
+        return self.models.judge
+
+    @property
+    def models(self) -> Models:
+        """The models, once they are there."""
+        return self._loading.wait()
 
     def check_photo(self, photo: Upload) -> PhotoCheck:
         """Look at one photo; what is wrong with it is told, not raised."""
         try:
             check_uploads([photo])
-            face = self._faces.detect_face(photo)
+            face = self.models.faces.detect_face(photo)
         except InvalidPhotos as error:
             return PhotoCheck(photo.name, problem=" ".join(problem.message for problem in error.problems))
         return PhotoCheck(photo.name, thumbnail=face.thumbnail, warnings=face.warnings)
@@ -57,7 +71,7 @@ class Identities:
     ) -> EncodedPhotos:
         """Photos by their sha256, encoded for `model`. InvalidPhotos names each that cannot be used."""
         encoder = self._encoder_for(model)
-        faces = self._faces.read_faces(list(photos.values()), allow_different_people=allow_different_people)
+        faces = self.models.faces.read_faces(list(photos.values()), allow_different_people=allow_different_people)
         kept = [
             TunePhoto(
                 sha256=sha256,
@@ -80,19 +94,19 @@ class Identities:
                 field="text",
             )
         uploads = [Upload(f"photo {number}", content) for number, content in enumerate(originals, start=1)]
-        return self._encoder_for(model).encode(self._faces.read_faces(uploads, allow_different_people=True))
+        return self._encoder_for(model).encode(self.models.faces.read_faces(uploads, allow_different_people=True))
 
-    def judge_again(self, photos: Sequence[TunePhoto]) -> "dict[int, np.ndarray]":
-        """The judge's vectors by position, from photos that were kept; without those in which no face is found now."""
+    def embed_again(self, photos: Sequence[TunePhoto], reader: ReferenceReader) -> "dict[int, np.ndarray]":
+        """The reader's vectors by position, from photos that were kept; without those in which no face is found now."""
         found = {}
         for position, photo in enumerate(photos):
             if photo.original is None:
                 continue
             try:
-                face = self._faces.detect_face(Upload(f"photo {position + 1}", photo.original))
+                face = self.models.faces.detect_face(Upload(f"photo {position + 1}", photo.original))
             except InvalidPhotos:  # another face reader than the one that took it: there are the other photos
                 continue
-            found[position] = self.judge.embed_reference(face)
+            found[position] = reader.embed_reference(face)
         return found
 
     def key_for(self, model: BaseModel) -> IdentityKey:
@@ -100,16 +114,25 @@ class Identities:
         return self._encoder_for(model).key
 
     def _vectors(self, face: Face) -> "dict[str, np.ndarray]":
-        judged = {self.judge.name: self.judge.embed_reference(face)} if self.judge else {}
-        return judged | {face.face_pack: face.embedding}
+        readers = [reader for reader in (self.judge, self.models.swap_reader) if reader]
+        return {reader.name: reader.embed_reference(face) for reader in readers} | {face.face_pack: face.embedding}
 
     def _encoder_for(self, model: BaseModel) -> IdentityEncoder:
-        if model.face_pack and model.face_pack != self._faces.face_pack:
+        loaded = self.models.faces.face_pack
+        if model.face_pack and model.face_pack != loaded:
             raise Unavailable(
-                f"{model.title} needs the face pack {model.face_pack}, and {self._faces.face_pack} is loaded. "
+                f"{model.title} needs the face pack {model.face_pack}, and {loaded} is loaded. "
                 f"Set FACEID_FACE_PACK={model.face_pack} and start again."
             )
-        return self._encoders[model.adapter]
+        return self.models.encoders[model.adapter]
+
+
+def mean_direction(vectors: "Sequence[np.ndarray]") -> "np.ndarray":
+    """One vector (D,) float32 of length 1 for the vectors of several photos: the mean of their directions."""
+    import numpy as np
+
+    mean = np.mean([vector / np.linalg.norm(vector) for vector in vectors], axis=0)
+    return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
 def _warnings(faces: Sequence[Face]) -> list[PhotoProblem]:

@@ -3,15 +3,23 @@
 Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from faceid.base_models import BaseModel
-from faceid.domain import GenerationRequest, PromptFields, WeightedIdentity
+from faceid.domain import GenerationRequest, Note, PromptFields, WeightedIdentity
 from faceid.errors import InvalidRequest
-from faceid.limits import LIMITS
+from faceid.finishes import COLOR_GRADINGS, ORDER, SUPER_RESOLUTION, Finishing
+from faceid.limits import LIMITS, SCHEDULERS
 from faceid.presets import fill_preset
-from faceid.sizes import aspect_ratio_size, drawn_size
-from faceid.validation import check_flag, check_limit, check_number, check_text, check_whole
+from faceid.sizes import aspect_ratio_size, drawn_size, like_picture
+from faceid.starting_pictures import StartingPicture, fit_start, read_input, read_mask
+from faceid.styles import fill_style, find_style
+from faceid.validation import check_choice, check_flag, check_limit, check_number, check_text, check_whole
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Where a negative prompt is given without a scale: the value of PuLID's own true CFG examples (docs/pulid_for_flux.md).
 DEFAULT_TRUE_CFG = 4.0
@@ -19,34 +27,31 @@ DEFAULT_TRUE_CFG_STEP = 1  # from 0; of any number of steps: PuLID's `timestep_t
 
 
 def plan_generation(
-    fields: PromptFields, model: BaseModel, prompt: str, identities: Sequence[WeightedIdentity], seed: int
+    fields: PromptFields,
+    model: BaseModel,
+    prompt: str,
+    identities: Sequence[WeightedIdentity],
+    seed: int,
+    finishing: Finishing | None = None,
 ) -> GenerationRequest:
-    """The preset's values and the base model's defaults filled in, every range checked.
+    """The preset's and the style's values and the base model's defaults filled in, every range checked.
 
     `prompt` is free of tags; `seed` is used where none is given. InvalidRequest names the field.
     """
-    fields = fill_preset(fields, model)
-    width, height = _size(fields, model)
+    fields = check_finishing(fields)
+    fields = fill_preset(fill_style(fields, model), model)
+    check_choice("scheduler", fields.scheduler, SCHEDULERS)
+    picture = read_input(fields.input_image) if fields.input_image else None
+    width, height = _size(fields, model, picture.size if picture else None)
     steps = check_whole("steps", fields.steps, model.default_steps)
-    negative = fields.negative_prompt.strip()
-    if negative:
-        check_text("negative_prompt", negative, most=int(LIMITS["text"].high), lines=True)
-    elif (fields.true_cfg_scale or 1) > 1:
-        raise InvalidRequest("true_cfg_scale: needs a negative_prompt to steer away from.", field="true_cfg_scale")
-    kept, drawn = count_pictures(fields)
-    if drawn > kept and not identities:
-        raise InvalidRequest(
-            f"best_of: {drawn} pictures can only be compared with a person's photos; name one in the prompt, as in "
-            "<faceid:ID:1>.",
-            field="best_of",
-        )
+    negative = _negative_prompt(fields)
     return GenerationRequest(
         base_model=model.slug,
         prompt=prompt,
         identities=tuple(identities),
         negative_prompt=negative,
         seed=check_whole("seed", fields.seed, seed),
-        num_images=drawn,
+        num_images=_pictures_drawn(fields, person=bool(identities)),
         num_inference_steps=steps,
         guidance_scale=check_number("cfg_scale", fields.cfg_scale, model.default_guidance),
         true_cfg_scale=check_number("true_cfg_scale", fields.true_cfg_scale, DEFAULT_TRUE_CFG if negative else 1.0),
@@ -55,6 +60,20 @@ def plan_generation(
         faster=check_flag("faster", fields.faster),
         width=width,
         height=height,
+        start=_start(fields, picture, width, height),
+        finishing=finishing or Finishing(),
+    )
+
+
+def check_finishing(fields: PromptFields) -> PromptFields:
+    """The fields with what is done to a finished picture under its own names; InvalidRequest lists the known ones."""
+    for name in ORDER:
+        if name != "color_grading":
+            check_flag(name, getattr(fields, name))
+    return replace(
+        fields,
+        color_grading=check_choice("color_grading", fields.color_grading, COLOR_GRADINGS),
+        style=find_style(fields.style).name if fields.style else None,
     )
 
 
@@ -76,6 +95,8 @@ def count_pictures(fields: PromptFields) -> tuple[int, int]:
 
 def describe_request(fields: PromptFields, request: GenerationRequest, model: BaseModel) -> dict:
     """The request as it was decided, in the product's names: what is stored, and shown as details."""
+    fields = check_finishing(fields)
+    enlargement = model.enlargement * (SUPER_RESOLUTION if request.finishing.super_resolution else 1)
     return {
         "negative_prompt": request.negative_prompt,
         "num_images": count_pictures(fields)[0],
@@ -91,31 +112,68 @@ def describe_request(fields: PromptFields, request: GenerationRequest, model: Ba
         "w": fields.w,
         "h": fields.h,
         "aspect_ratio": fields.aspect_ratio,
-        "picture_w": request.width * model.enlargement,
-        "picture_h": request.height * model.enlargement,
+        **{name: getattr(fields, name) for name in (*ORDER, "style", "scheduler")},
+        "denoising_strength": request.start.strength if request.start else None,
+        "picture_w": request.width * enlargement,
+        "picture_h": request.height * enlargement,
     }
 
 
-def notes_on(fields: PromptFields, request: GenerationRequest, model: BaseModel) -> tuple[str, ...]:
-    """What is done otherwise than asked, in words for the caller."""
-    notes = []
+def notes_on(fields: PromptFields, request: GenerationRequest, model: BaseModel) -> tuple[Note, ...]:
+    """What is drawn otherwise than asked, in words for the caller."""
+    return tuple(_notes_on_drawing(fields, request, model))
+
+
+def _notes_on_drawing(fields: PromptFields, request: GenerationRequest, model: BaseModel) -> Iterator[Note]:
     asked = (fields.w or request.width, fields.h or request.height)
     if model.fixed_area:
         size, times = f"{request.width} × {request.height} px", model.enlargement
         enlarged = f", and enlarged {times} times" if times > 1 else ""
-        notes.append(f"Drawn in your aspect at {size}, the own size of {model.title}{enlarged}.")
+        yield Note("w", f"Drawn in your aspect at {size}, the own size of {model.title}{enlarged}.")
     elif asked != (request.width, request.height):
-        notes.append(f"Drawn at {request.width} × {request.height} px: sides are multiples of 16.")
+        yield Note("w", f"Drawn at {request.width} × {request.height} px: sides are multiples of 16.")
     kept, drawn = count_pictures(fields)
     if drawn > kept:
         several = f"the {kept} most like the photos are kept, the most alike first"
         chosen = several if kept > 1 else "the one most like the photos is kept"
-        notes.append(f"{drawn} pictures are drawn; {chosen}.")
-    return tuple(notes)
+        yield Note("best_of", f"{drawn} pictures are drawn; {chosen}.")
 
 
-def _size(fields: PromptFields, model: BaseModel) -> tuple[int, int]:
-    """What is drawn, (width, height) px: the aspect ratio or the sides asked for; one side alone is a square's."""
+def _pictures_drawn(fields: PromptFields, *, person: bool) -> int:
+    kept, drawn = count_pictures(fields)
+    if drawn > kept and not person:
+        raise InvalidRequest(
+            f"best_of: {drawn} pictures can only be compared with a person's photos; name one in the prompt, as in "
+            "<faceid:ID:1>.",
+            field="best_of",
+        )
+    return drawn
+
+
+def _negative_prompt(fields: PromptFields) -> str:
+    """Trimmed, or empty; InvalidRequest where it is wrong, or where there is only its scale."""
+    negative = fields.negative_prompt.strip()
+    if negative:
+        check_text("negative_prompt", negative, most=int(LIMITS["text"].high), lines=True)
+    elif (fields.true_cfg_scale or 1) > 1:
+        raise InvalidRequest("true_cfg_scale: needs a negative_prompt to steer away from.", field="true_cfg_scale")
+    return negative
+
+
+def _start(fields: PromptFields, picture: "Image | None", width: int, height: int) -> StartingPicture | None:
+    """What is drawn from; InvalidRequest names the picture that is wrong or missing."""
+    strength = check_number("denoising_strength", fields.denoising_strength, LIMITS["denoising_strength"].default)
+    if picture is None:
+        if fields.mask_image:
+            raise InvalidRequest("mask_image: needs an input_image, of which a part is drawn.", field="mask_image")
+        return None
+    mask = read_mask(fields.mask_image, picture.size) if fields.mask_image else None
+    return fit_start(picture, mask, width, height, strength)
+
+
+def _size(fields: PromptFields, model: BaseModel, picture: tuple[int, int] | None) -> tuple[int, int]:
+    """What is drawn, (width, height) px: the aspect ratio or the sides asked for, or the shape of the picture that is
+    drawn from; one side alone is a square's."""
     if fields.aspect_ratio:
         if fields.w or fields.h:
             raise InvalidRequest("aspect_ratio: give either it or w and h, not both.", field="aspect_ratio")
@@ -123,4 +181,6 @@ def _size(fields: PromptFields, model: BaseModel) -> tuple[int, int]:
     for name, side in (("w", fields.w), ("h", fields.h)):
         if side is not None:
             check_limit(name, check_whole(name, side, 0))
+    if picture and not (fields.w or fields.h):
+        return like_picture(model, *picture)
     return drawn_size(model, fields.w or fields.h, fields.h or fields.w)

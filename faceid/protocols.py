@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from faceid.domain import Face, GenerationRequest, IdentityKey, Picture, StepDone, Upload
+from faceid.finishes import FinishStep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +39,16 @@ class Likeness(NamedTuple):
     similarity: float = -1.0
 
 
-class Judge(Protocol):
-    """Compares pictures with photos by vectors of its own, kept with a tune under `name`."""
+class ReferenceReader(Protocol):
+    """Makes vectors of its own of a person's photos, kept with a tune under `name`."""
 
     name: str
 
     def embed_reference(self, face: Face) -> "np.ndarray": ...
+
+
+class Judge(ReferenceReader, Protocol):
+    """Compares pictures with photos by its vectors."""
 
     def measure(self, picture: "Image", references: "Sequence[np.ndarray]") -> Likeness: ...
 
@@ -56,5 +61,5 @@ class Backup(Protocol):
     def replace_now(self) -> None: ...
 
 
-Paint = Callable[[GenerationRequest], Generator[StepDone | Picture]]
+Paint = Callable[[GenerationRequest], Generator[StepDone | FinishStep | Picture]]
 Measure = Callable[["Image"], Likeness]

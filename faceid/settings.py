@@ -31,6 +31,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "HF_TOKEN": ("none", "reads gated repositories on the Hugging Face Hub"),
 }
 
+# What a Space with `hf_oauth: true` in its README gives, for Gradio's login.
+LOGIN_VARIABLES = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
 LOOPBACK = "127.0.0.1"
 FACE_PACKS = ("auto", "antelopev2", "offline")
 MIN_KEY_LENGTH = 20
@@ -55,6 +57,7 @@ class Settings:
     compile: bool = False
     hf_token: str | None = field(default=None, repr=False)
     on_space: bool = False
+    login: bool = False
     server_name: str = LOOPBACK
     shared: bool = False
     given_secret: str | None = field(default=None, repr=False)
@@ -64,6 +67,7 @@ class Settings:
         """Read `environ`; SetupError names the variable, its value and what it takes. An empty value is not given."""
         given = {name: value.strip() for name, value in environ.items() if value.strip()}
         on_space = "SPACE_ID" in given
+        login = on_space and all(name in given for name in LOGIN_VARIABLES) and "FACEID_API_KEYS" not in given
         face_pack = given.get("FACEID_FACE_PACK", "auto").lower()
         if face_pack not in FACE_PACKS:
             raise SetupError(f"FACEID_FACE_PACK={face_pack!r}: takes one of {', '.join(FACE_PACKS)}.")
@@ -83,6 +87,7 @@ class Settings:
             compile=_compile(given),
             hf_token=given.get("HF_TOKEN"),
             on_space=on_space,
+            login=login,  # elsewhere Gradio signs the login's cookie with a secret that everybody knows
             server_name=given.get("GRADIO_SERVER_NAME", LOOPBACK),
             shared=_flag(given, "GRADIO_SHARE", default=False),
             given_secret=_long_enough("FACEID_SECRET", given.get("FACEID_SECRET")),

@@ -7,6 +7,7 @@ from faceid.base_models import BaseModel
 from faceid.errors import InvalidRequest
 
 GRID = 16  # px: Flux packs 2×2 latents of 8×8 px; FluxPipeline floors any other size without a word
+MOST_OBLONG = 4  # times as long as wide
 AREA_WEIGHT = 0.1  # a fixed-area model gives up area before it gives up aspect
 
 ASPECT_RATIOS = ("1:1", "16:9", "9:16", "21:9", "9:21", "3:2", "2:3", "5:4", "4:5", "4:3", "3:4")
@@ -32,6 +33,12 @@ def aspect_ratio_size(base_model: BaseModel, aspect_ratio: str) -> tuple[int, in
     """
     across, down = parse_aspect_ratio(aspect_ratio)
     return _at_area(across / down, base_model.native_side)
+
+
+def like_picture(base_model: BaseModel, width: int, height: int) -> tuple[int, int]:
+    """The (width, height) in px, multiples of 16, of a given picture's shape at the model's native area; very long ones
+    become 4:1."""
+    return _at_area(min(max(width / height, 1 / MOST_OBLONG), MOST_OBLONG), base_model.native_side)
 
 
 def parse_aspect_ratio(text: str) -> tuple[int, int]:

@@ -6,27 +6,28 @@ caller can get wrong is checked here, before the work reaches a queue or a GPU.
 
 import hashlib
 import logging
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from datetime import datetime
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from faceid.base_models import BASE_MODELS, DEFAULT_ALIAS, BaseModel, find_base_model
-from faceid.domain import Prompt, PromptFields, Tune, TuneFields, Upload, WeightedIdentity, now
-from faceid.drawing import Generation, draw_prompt
-from faceid.errors import InvalidRequest, PhotoProblem, QueueFull, Unavailable
+from faceid.base_models import BaseModel
+from faceid.domain import Tune, TuneFields, Upload, now
+from faceid.errors import PhotoProblem
 from faceid.identities import Identities, PhotoCheck
-from faceid.limits import LIMITS
-from faceid.planning import count_pictures, describe_request, notes_on, plan_generation
-from faceid.prompt_syntax import fill_characteristics, parse_prompt
-from faceid.protocols import Backup, FaceReader, IdentityEncoder, Judge, Measure, Paint
-from faceid.validation import check_text, check_tune_fields, check_uploads
+from faceid.loading import Loading
+from faceid.protocols import Backup, Paint
+from faceid.resuming import ResumingStudio
+from faceid.validation import (
+    check_characteristics,
+    check_class_name,
+    check_title,
+    check_tune_fields,
+    check_uploads,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from faceid.jobs import Job, JobQueue
     from faceid.store import TuneStore
 
@@ -42,33 +43,36 @@ class CreatedTune:
     warnings: tuple[PhotoProblem, ...] = ()
 
 
-class Studio:
+class Studio(ResumingStudio):
     """The use cases, for every way in (page, gradio_client, HTTP). `owner` is the caller's, already established."""
 
     def __init__(
         self,
         *,
         store: "TuneStore",
-        faces: FaceReader,
-        encoders: Mapping[str, IdentityEncoder],
+        loading: Loading,
         paint: Paint,
         jobs: "JobQueue",
         base_models: Sequence[BaseModel],
-        judge: Judge | None = None,
+        measures_likeness: bool = True,
         keep_photos: bool = True,
         titles_decide: bool = False,
         backup: Backup | None = None,
         forget: Callable[[], None] | None = None,
     ):
-        """`encoders` by adapter; `base_models`: those loaded, the default first; no `judge`: likeness is off; `forget`
-        is called when tunes are gone: whoever paints drops what it keeps of identities."""
+        """`base_models`: those loaded now or soon, the default first; `forget` is called when tunes are gone: whoever
+        paints drops what it keeps of identities. What needs the models waits for `loading`."""
         self._store, self._paint, self._jobs = store, paint, jobs
-        self._identities, self.measures_likeness = Identities(faces, encoders, judge), judge is not None
+        self._loading, self._identities, self.measures_likeness = loading, Identities(loading), measures_likeness
         self.loaded_models = tuple(base_models)
         self._keep_photos, self._titles_decide, self._backup = keep_photos, titles_decide, backup
         self._forget = forget or (lambda: None)
         self._jobs_of_prompts: WeakValueDictionary[int, Job] = WeakValueDictionary()  # the queue keeps them alive
-        store.fail_unfinished("The app was restarted before this was drawn. Send it again.")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the models are loaded."""
+        return self._loading.done
 
     # Tunes
 
@@ -108,6 +112,7 @@ class Studio:
             consent_at=now(),
             consent_route=fields.consent_route,
             num_photos=len(by_hash),
+            photos_kept=self._keep_photos,
         )
         tune, created = self._store.add_tune(
             tune, encoded.photos, {encoded.key: encoded.tokens}, titles_decide=self._titles_decide
@@ -129,6 +134,26 @@ class Studio:
         """The tune's first face, aligned: a 256 px WebP."""
         return self._store.thumbnail(owner, tune_id)
 
+    def update_tune(
+        self,
+        owner: str,
+        tune_id: int,
+        *,
+        title: str | None = None,
+        name: str | None = None,
+        characteristics: Mapping[str, object] | None = None,
+    ) -> Tune:
+        """Change what is given; InvalidRequest names the field, NotFound as `get_tune`."""
+        tune = self._store.update_tune(
+            owner,
+            tune_id,
+            title=None if title is None else check_title(title),
+            name=None if name is None else check_class_name(name),
+            characteristics=None if characteristics is None else check_characteristics(characteristics),
+        )
+        self._changed()
+        return tune
+
     def delete_tune(self, owner: str, tune_id: int) -> None:
         """Remove the tune, its photos and vectors, the prompts and pictures drawn from it, and the backup of them."""
         self._store.delete_tune(owner, tune_id)
@@ -136,112 +161,15 @@ class Studio:
         self._changed(deleted=True)
         log.info("tune %d deleted", tune_id)
 
-    def delete_expired(self) -> None:
-        """Remove what has passed its 30 days."""
-        if self._store.delete_expired():
+    def delete_expired(self, moment: datetime | None = None) -> None:
+        """Remove what has passed its 30 days at `moment` (default: now)."""
+        if self._store.delete_expired(moment):
             self._forget()
             self._changed()
 
-    # Pictures
-
-    def generate(self, owner: str, fields: PromptFields) -> Generation:
-        """Check everything, remember the prompt, and put the drawing in the queue; the events come from the result."""
-        # 1. What was written, and whom it names
-        parsed = parse_prompt(check_text("text", fields.text, most=int(LIMITS["text"].high), lines=True))
-        person = parsed.person()
-        tune = self._store.get_tune(owner, person.tune_id) if person else None
-        prompt_text = fill_characteristics(parsed.text, tune.characteristics if tune else {})
-        if tune and not prompt_text:
-            prompt_text = tune.name
-        # 2. What draws it, and the identity in its words
-        model = self.select_base_model(fields.base_model)
-        identities = [WeightedIdentity(self._tokens_of(tune, model), person.strength)] if tune else []
-        # 3. The request, every range checked
-        request = plan_generation(fields, model, prompt_text, identities, seed=secrets.randbelow(2**32))
-        kept, drawn = count_pictures(fields)
-        # 4. Who judges the pictures
-        measure = self._measure_for(tune, choosing=drawn > kept) if tune else None
-        # 5. Remembered, then queued
-        prompt = self._store.add_prompt(
-            Prompt(
-                id=0,
-                owner=owner,
-                text=fields.text.strip(),
-                base_model=model.slug,
-                tune_ids=(tune.id,) if tune else (),
-                parameters=describe_request(fields, request, model),
-            )
-        )
-        try:
-            work = partial(draw_prompt, prompt, request, self._paint, self._store, measure=measure, keep=kept)
-            job = self._jobs.submit(owner, model.lane, work)
-        except QueueFull:
-            self._store.delete_prompt(owner, prompt.id)
-            raise
-        self._jobs_of_prompts[prompt.id] = job
-        return Generation(prompt, request, notes_on(fields, request, model), job, self._store)
-
-    def cancel(self, owner: str, prompt_id: int) -> None:
-        """Stop the owner's prompt: at once while it waits, within a step while it is drawn; one that ended stays so."""
-        self._store.get_prompt(owner, prompt_id)
-        if job := self._jobs_of_prompts.get(prompt_id):
-            job.cancel()
-        self._store.fail_prompt(prompt_id, "Cancelled.", status="cancelled")
-
-    # Base models
-
-    def select_base_model(self, name: str | int | None) -> BaseModel:
-        """The loaded base model of that slug or tune id; None and the alias 690204 give the default."""
-        if name is None or str(name).strip() in ("", str(DEFAULT_ALIAS)):
-            return self.loaded_models[0]
-        model = find_base_model(name)
-        if model not in self.loaded_models:
-            loaded = ", ".join(f"{m.slug} ({m.tune_id})" for m in self.loaded_models)
-            raise Unavailable(
-                f"base_model: {model.slug} is not loaded here. Loaded: {loaded}. "
-                "FACEID_BASE_MODELS says what is loaded at start."
-            )
-        return model
-
-    def base_models(self) -> list[tuple[BaseModel, bool]]:
-        """Every known base model, and whether it is loaded; the default first."""
-        rest = [model for model in BASE_MODELS if model not in self.loaded_models]
-        return [(model, True) for model in self.loaded_models] + [(model, False) for model in rest]
-
-    def _tokens_of(self, tune: Tune, model: BaseModel) -> "np.ndarray":
-        """The tune's identity tokens (1, N, D) for this model; encoded from the kept photos where they are missing."""
-        key = self._identities.key_for(model)
-        tokens = self._store.tokens(tune.owner, tune.id, key)
-        if tokens is None:
-            tokens = self._identities.encode_again(tune, self._store.photos(tune.owner, tune.id), model)
-            self._store.add_tokens(tune.owner, tune.id, key, tokens)
-            self._changed()
-        return tokens
-
-    def _measure_for(self, tune: Tune, *, choosing: bool) -> Measure | None:
-        """Judges pictures of this person; None where likeness is off. Vectors that are missing come from kept photos.
-
-        Where pictures are to be chosen by it: Unavailable if likeness is off, InvalidRequest if there is no vector.
-        """
-        judge = self._identities.judge
-        if judge is None:
-            if choosing:
-                raise Unavailable("best_of: likeness is not measured here (FACEID_LIKENESS), so none can be chosen.")
-            return None
-        references = self._store.vectors(tune.owner, tune.id, judge.name)
-        if not references:
-            found = self._identities.judge_again(self._store.photos(tune.owner, tune.id))
-            if found:
-                self._store.add_vectors(tune.owner, tune.id, judge.name, found)
-                self._changed()
-            references = list(found.values())
-        if choosing and not references:
-            raise InvalidRequest(
-                f"best_of: the tune {tune.id} has nothing to compare pictures with, for its photos were not kept. "
-                "Create it again, or leave best_of out.",
-                field="best_of",
-            )
-        return partial(judge.measure, references=references)
+    def photo(self, tune_id: int, position: int) -> bytes:
+        """A photo of a tune (from 0) as it was uploaded, for whoever knows its address; NotFound where it is gone."""
+        return self._store.photo(tune_id, position)
 
     def _changed(self, *, deleted: bool = False) -> None:
         if self._backup:

@@ -9,6 +9,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+if at_once := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # torch takes its share of the cores
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(at_once))))
 
 import pytest
 import spaces  # noqa: F401  before torch, as in app.py
@@ -16,6 +18,7 @@ import spaces  # noqa: F401  before torch, as in app.py
 from faceid.base_models import find_base_model
 from faceid.domain import TuneFields, Upload
 from faceid.jobs import JobQueue
+from faceid.loading import Loading, Models
 from faceid.store import TuneStore
 from faceid.studio import Studio
 
@@ -56,17 +59,35 @@ def fast(face_pack, tmp_path_factory):
     return load_engine(find_base_model("fast"), lock_dir=tmp_path_factory.mktemp("locks"), face_pack=face_pack.name)
 
 
+@pytest.fixture(scope="session")
+def networks(face_pack, analyzer, fast, tmp_path_factory):
+    """What finishes the pictures of `fast` where the Hub is not asked."""
+    from faceid.finishing.loading import load_finishing
+    from faceid.flux.loading import Loaded
+    from faceid.settings import Settings
+
+    settings = Settings(data_dir=tmp_path_factory.mktemp("finishing"), face_pack="offline")
+    return load_finishing(settings, Loaded(face_pack, analyzer, None, (fast,)))
+
+
 @pytest.fixture
-def make_studio(analyzer, fast, tmp_path) -> Iterator[Callable[..., Studio]]:
-    """Makes a studio on `fast` over a fresh data folder; keyword arguments are the Studio's."""
+def make_studio(analyzer, fast, networks, tmp_path) -> Iterator[Callable[..., Studio]]:
+    """Makes a studio on `fast` over a fresh data folder; keyword arguments are the Studio's and Models'."""
     with ExitStack() as resources:
 
         def make(**given) -> Studio:
             store = given.pop("store", None) or resources.enter_context(closing(TuneStore.open(tmp_path / "data")))
             jobs = given.pop("jobs", None) or resources.enter_context(closing(JobQueue()))
+            models = Models(
+                given.pop("faces", analyzer),
+                given.pop("encoders", {fast.base_model.adapter: fast.encoder}),
+                given.pop("judge", None),
+                given.pop("swap_reader", None),
+                given.pop("missing", networks.missing),
+            )
             parts = {
-                "faces": analyzer,
-                "encoders": {fast.base_model.adapter: fast.encoder},
+                "loading": Loading.finished(models),
+                "measures_likeness": models.judge is not None,
                 "paint": fast.generator.generate,
                 "base_models": [fast.base_model],
             }
@@ -111,7 +132,8 @@ def running_app(folder: Path) -> Iterator[str]:
     from faceid.settings import Settings
 
     with ExitStack() as resources:
-        demo = app.compose(Settings(data_dir=folder, face_pack="offline"), resources)
+        demo, load = app.compose(Settings(data_dir=folder, face_pack="offline"), resources)
+        load()
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
         resources.callback(demo.close)
         yield url.rstrip("/")
@@ -122,3 +144,13 @@ def app_url(app_folder) -> Iterator[str]:
     """The address of an app that tests share; what they leave in it is theirs to remove or to bear."""
     with running_app(app_folder) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def public_app(tmp_path_factory) -> Iterator:
+    """An app for many users, with a backup, that tests of strangers share; a `visitors.PublicApp`."""
+    from visitors import running_public_app
+
+    folder = tmp_path_factory.mktemp("public")
+    with running_public_app(folder / "data", backup_dir=folder / "backup") as app:
+        yield app

@@ -10,10 +10,13 @@ import pytest
 import yaml
 
 from faceid import errors
-from faceid.base_models import BASE_MODELS
+from faceid.base_models import BASE_MODELS, FINISHING_WEIGHTS
+from faceid.finishes import FINISHES
 from faceid.limits import LIMITS
 from faceid.prompt_syntax import parse_prompt
 from faceid.settings import VARIABLES
+from faceid.studio import Studio
+from faceid.styles import STYLES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -86,6 +89,38 @@ def test_every_endpoint(app_url):
     for name, endpoint in described.items():
         parameters = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
         assert rows[name] == ", ".join(f"`{parameter}`" for parameter in parameters), name
+
+
+def test_every_http_route_and_refusal():
+    from faceid.web.owners import Owners
+    from faceid.web.rest import build_http_api
+    from faceid.web.rest_context import RestContext
+    from faceid.web.rest_openapi import REFUSALS
+
+    context = RestContext(Studio, Owners(b"", local=True), fetch=None, announce=None, secret=b"")
+    paths = build_http_api(context).openapi()["paths"]
+    served = {f"`{method.upper()} {path}`" for path, item in paths.items() for method in item}
+    rows = [row[0] for row in table("HTTP API")]
+    assert sorted(rows) == sorted(served)
+    statuses = re.search(r"\| status \| when \|\n\|---\|---\|\n((?:\|.*\|\n)+)", BODY)[1]
+    assert [int(status) for status in re.findall(r"^\| (\d+) ", statuses, re.MULTILINE)] == list(REFUSALS)
+
+
+def test_every_finishing_step():
+    assert [row[:2] for row in table("Finishing")] == [[f"`{step.name}`", step.help] for step in FINISHES]
+
+
+def test_every_style():
+    section = BODY[BODY.index("| style | words |") :]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines()[2 : 2 + len(STYLES)]]
+    assert [row[:2] for row in rows] == [[style.name, style.words] for style in STYLES]
+    assert [row[0] for row in rows if "no face_swap" in row[2]] == [style.name for style in STYLES if style.drawn]
+
+
+def test_every_licence_of_finishing():
+    licences = {row[1]: row[2] for row in table("Licences")}
+    for weights in (weights for files in FINISHING_WEIGHTS.values() for weights in files):
+        assert licences[weights.repo].startswith(weights.licence)
 
 
 def test_every_tag_in_it_can_be_read():

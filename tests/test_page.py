@@ -155,3 +155,54 @@ def test_cancel_stops_and_the_next_one_runs(page):
     page.locator("#num-images input[type=number]").fill("1")
     page.locator("#generate").click()
     expect(page.locator("#progress")).to_contain_text("1 picture is done", timeout=PATIENCE)
+
+
+def test_finishing_is_offered_or_off_with_the_reason_and_a_picture_s_settings_come_back(page):
+    page.locator("#finishing > button").click()
+    swap, hires = page.locator("#face-swap"), page.locator("#hires-fix")
+    expect(swap).to_contain_text("Off: its weights are for non-commercial research only", timeout=PATIENCE)
+    expect(hires).to_contain_text("no part of a larger picture")
+    expect(swap.locator("input")).to_be_disabled()
+    grain = page.locator("#film-grain")
+    expect(grain).to_contain_text("grain of a fast film")
+    grain.locator("input").check()
+    page.locator("#super-resolution input").check()
+    page.locator("#prompt textarea").fill("a woman, snow")
+    page.locator("#num-images input[type=number]").fill("1")
+    page.locator("#generate").click()
+    expect(page.locator("#progress")).to_contain_text("1 picture is done", timeout=PATIENCE)
+    picture = page.locator("#gallery .grid-container img").first
+    assert picture.evaluate("image => image.naturalWidth") == 1024
+
+    picture.click()
+    expect(page.locator("#reuse-seed")).to_contain_text("Reuse seed", timeout=PATIENCE)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    saved = download.value.path()
+    grain.locator("input").uncheck()
+    page.locator("#prompt textarea").fill("something else")
+    page.locator("#reuse-settings").click()
+    expect(page.locator("#prompt textarea")).to_have_value("a woman, snow", timeout=PATIENCE)
+    expect(grain.locator("input")).to_be_checked()
+
+    page.locator("#prompt textarea").fill("something else")
+    page.locator("#super-resolution input").uncheck()
+    with page.expect_file_chooser() as chooser:
+        page.locator("#reuse-file").click()
+    chooser.value.set_files({"name": "saved.png", "mimeType": "image/png", "buffer": Path(saved).read_bytes()})
+    expect(page.locator("#prompt textarea")).to_have_value("a woman, snow", timeout=PATIENCE)
+    expect(page.locator("#super-resolution input")).to_be_checked()
+    assert no_overflow(page)
+
+
+def test_a_picture_to_start_from(page, astronaut_path):
+    page.locator("#start > button").click()
+    page.locator("#input-image input[type=file]").set_input_files(astronaut_path)
+    expect(page.locator("#input-image img")).to_be_visible(timeout=PATIENCE)
+    page.locator("#denoising-strength input[type=number]").fill("0.3")
+    page.locator("#prompt textarea").fill("a woman")
+    page.locator("#num-images input[type=number]").fill("1")
+    page.locator("#generate").click()
+    expect(page.locator("#progress")).to_contain_text("1 picture is done", timeout=PATIENCE)
+    page.get_by_role("button", name="Details").click()
+    expect(page.locator("#details")).to_contain_text("denoising_strength", timeout=PATIENCE)

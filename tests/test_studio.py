@@ -125,7 +125,7 @@ def test_a_prompt_becomes_pictures_and_is_remembered(studio, tune):
     assert generation.request.prompt == "woman, beach"
     assert generation.request.identities[0].strength == 0.8
     assert generation.request.width < generation.request.height
-    assert any("own size of fast" in note for note in generation.notes)
+    assert any("own size of fast" in note.reason for note in generation.notes)
     kept = studio._store.get_prompt("me", generation.prompt.id)
     assert kept.status == "done"
     assert len(kept.pictures) == 2
@@ -304,8 +304,12 @@ def test_a_failure_of_the_machine_is_told_plainly_and_remembered(make_studio):
     assert (kept.status, "secret" in kept.user_error) == ("failed", False)
 
 
-def test_a_restart_fails_what_was_being_drawn(make_studio, tune):
-    studio = make_studio()
-    prompt = studio._store.add_prompt(studio.generate("me", PromptFields(text="woman", num_images=1, steps=1)).prompt)
-    make_studio(store=studio._store)
-    assert "restarted" in studio._store.get_prompt("me", prompt.id).user_error
+def test_a_reader_who_leaves_cancels_and_one_who_never_came_does_not(studio):
+    generation = studio.generate("me", PromptFields(text="woman", num_images=1, steps=50))
+    events = generation.events()
+    next(events)
+    events.close()
+    assert studio.get_prompt("me", generation.prompt.id).status == "cancelled"
+    unread = studio.generate("me", PromptFields(text="woman", num_images=1, steps=1))
+    assert len(pictures_of(unread.job.events())) == 1
+    assert studio.get_prompt("me", unread.prompt.id).status == "done"

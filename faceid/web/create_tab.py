@@ -8,7 +8,7 @@ from faceid.domain import TuneFields
 from faceid.errors import FaceIDError
 from faceid.limits import CLASS_NAMES, LIMITS
 from faceid.web import cards
-from faceid.web.uploads import read_uploads, remove_uploads
+from faceid.web.uploads import SessionUploads, read_uploads, remove_uploads
 from faceid.web.visitor import Visitor
 
 CONSENT = "This is me, or the person in these photos agreed to pictures being made of them."
@@ -21,6 +21,7 @@ class CreateTab:
 
     def __init__(self, visitor: Visitor):
         self._visitor = visitor
+        self._uploads = SessionUploads()
         self.created = gr.State(None)
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
@@ -62,8 +63,13 @@ class CreateTab:
             **busy,
         )
 
-    def look(self, paths: list[str] | None) -> tuple[list[dict], dict]:
-        """Show each photo's face, or what is wrong with it."""
+    def forget(self, request: gr.Request) -> None:
+        """The page was left: the photos that were chosen there and became no tune are deleted."""
+        self._uploads.forget(request.session_hash)
+
+    def look(self, request: gr.Request, paths: list[str] | None) -> tuple[list[dict], dict]:
+        """Show each photo's face, or what is wrong with it; delete those that are not chosen any more."""
+        self._uploads.choose(request.session_hash, paths or [])
         if not paths:
             return [], {}
         try:

@@ -10,10 +10,12 @@ from faceid.drawing import Generation
 from faceid.errors import Cancelled, FaceIDError
 from faceid.limits import LIMITS
 from faceid.prompt_syntax import name_person
+from faceid.validation import check_id
 from faceid.web import cards
 from faceid.web.presenting import caption, details_json, progress_of
+from faceid.web.reusing import recipe_of
 from faceid.web.settings_panel import SettingsPanel
-from faceid.web.visitor import Visitor
+from faceid.web.visitor import Visitor, event_value
 
 IDEAS = (
     "black and white photo, studio",
@@ -33,7 +35,7 @@ class GenerateTab:
     def __init__(self, visitor: Visitor):
         self._visitor = visitor
         self.chosen, self._prompt_id = gr.State(None), gr.State(None)
-        self._drawn, self._picked_seed = gr.State([]), gr.State(None)
+        self._drawn, self._picked_seed, self._picked_path = gr.State([]), gr.State(None), gr.State(None)
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 self._build_wish()
@@ -63,7 +65,8 @@ class GenerateTab:
             self._generate = gr.Button("Generate", variant="primary", elem_id="generate")
             self._cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="cancel")
         self._settings = SettingsPanel(self._visitor.studio)
-        self.strength = self._settings.strength
+        self.strength, self.finishing = self._settings.strength, self._settings.finishing
+        self.base_model = self._settings.base_model
 
     def _build_pictures(self) -> None:
         self._progress = cards.progress_line("progress")
@@ -72,7 +75,11 @@ class GenerateTab:
         )
         with gr.Row(visible=False) as self._picked:
             self._reuse = gr.Button("Reuse its seed", elem_id="reuse-seed")
+            self._reuse_all = gr.Button("Reuse its settings", elem_id="reuse-settings")
             self._download = gr.DownloadButton("Download", elem_id="download")
+        self._opened = gr.UploadButton(
+            "Reuse the settings of a PNG", file_types=[".png"], size="sm", variant="secondary", elem_id="reuse-file"
+        )
         with gr.Accordion("Details", open=False):
             self._details = gr.JSON(show_label=False, elem_id="details")
 
@@ -106,8 +113,14 @@ class GenerateTab:
         )
         self.example_used.success(**drawing)
         self.gallery.select(
-            self.pick, self._drawn, [self._picked, self._reuse, self._download, self._picked_seed], **QUIET
+            self.pick,
+            self._drawn,
+            [self._picked, self._reuse, self._download, self._picked_seed, self._picked_path],
+            **QUIET,
         )
+        reused = [self.text, *self._settings.inputs, self._progress]
+        self._reuse_all.click(self.reuse, self._picked_path, reused, **QUIET)
+        self._opened.upload(self.reuse, self._opened, reused, **QUIET)
         self._reuse.click(lambda seed: seed, self._picked_seed, self._settings.seed, **QUIET)
 
     def draw(
@@ -144,7 +157,10 @@ class GenerateTab:
                     pictures = [*pictures, event]
                     update |= {self.gallery: _gallery(pictures), self._drawn: pictures}
                 yield update
-            last, status = cards.finished("\n".join([_count(pictures), *generation.notes])), "done"
+            last, status = (
+                cards.finished("\n".join([_count(pictures), *(note.reason for note in generation.all_notes())])),
+                "done",
+            )
         except Cancelled:
             last, status = cards.failed(f"Cancelled. {_count(pictures)}"), "cancelled"
         except FaceIDError as error:
@@ -170,7 +186,8 @@ class GenerateTab:
     ) -> tuple:
         """A card was clicked: its tag goes into the prompt."""
         try:
-            return *self.choose(request, browser_key, int(event.id), text, strength), {}
+            tune_id = check_id("id", event_value(event, "id"))
+            return *self.choose(request, browser_key, tune_id, text, strength), {}
         except FaceIDError as error:
             return *[gr.skip()] * 3, cards.failed(str(error))
 
@@ -196,15 +213,27 @@ class GenerateTab:
         except FaceIDError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    def pick(self, event: gr.SelectData, drawn: Sequence[PictureFile]) -> tuple:
+    def pick(self, event: gr.EventData, drawn: Sequence[PictureFile]) -> tuple:
         """A picture was clicked: its seed and its file are at hand."""
-        picture = drawn[event.index]
+        index = event_value(event, "index")
+        if not isinstance(index, int) or not 0 <= index < len(drawn):
+            raise gr.Error("This picture is not there any more. Draw it again.", print_exception=False)
+        picture = drawn[index]
         return (
             gr.Row(visible=True),
             gr.Button(f"Reuse seed {picture.seed}"),
             gr.DownloadButton(value=picture.path),
             picture.seed,
+            picture.path,
         )
+
+    def reuse(self, path: str | None) -> list:
+        """The prompt and the settings that a picture's file says it was drawn with."""
+        try:
+            recipe = recipe_of(path)
+        except FaceIDError as error:
+            return [gr.skip()] * (1 + len(self._settings.inputs)) + [cards.failed(str(error))]
+        return [recipe.get("text", gr.skip()), *self._settings.reused(recipe), {}]
 
 
 def _gallery(pictures: Sequence[PictureFile]) -> list[tuple[str, str]]:

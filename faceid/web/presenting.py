@@ -1,12 +1,14 @@
 """How the studio's values look outside: the product's JSON, captions, progress. Knows no component and no route."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 from faceid.base_models import BaseModel
 from faceid.domain import PictureFile, StepDone, Tune
 from faceid.drawing import Generation
+from faceid.finishes import FINISHES, ORDER, FinishStep
 from faceid.studio import CreatedTune
 
 # What stands in a caption for a band; never a percentage.
@@ -53,6 +55,7 @@ class BaseModelJSON(TypedDict):
     cfg_scale: float
     licence: str
     note: str
+    finishing: dict[str, str | None]
 
 
 def iso(moment: datetime) -> str:
@@ -83,8 +86,10 @@ def tune_json(tune: Tune, created: CreatedTune | None = None) -> TuneJSON:
     )
 
 
-def base_model_json(model: BaseModel, *, loaded: bool, default: bool) -> BaseModelJSON:
-    """A base model as JSON."""
+def base_model_json(
+    model: BaseModel, *, loaded: bool, default: bool, reasons: Mapping[str, str] = MappingProxyType({})
+) -> BaseModelJSON:
+    """A base model as JSON; `finishing` gives of each step null where it can be done, else `reasons`' why not."""
     return BaseModelJSON(
         id=model.tune_id,
         name=model.slug,
@@ -95,6 +100,7 @@ def base_model_json(model: BaseModel, *, loaded: bool, default: bool) -> BaseMod
         cfg_scale=model.default_guidance,
         licence=model.licence,
         note=model.note,
+        finishing={name: reasons.get(name) for name in ORDER},
     )
 
 
@@ -108,7 +114,7 @@ def details_json(generation: Generation, pictures: list[PictureFile], status: st
         **generation.prompt.parameters,
         "seeds": [picture.seed for picture in pictures],
         "likeness": [picture.likeness for picture in pictures],
-        "notes": list(generation.notes),
+        "notes": [note.reason for note in generation.all_notes()],
     }
 
 
@@ -127,6 +133,10 @@ def progress_of(event: Any, num_images: int, *, choosing: bool = False) -> tuple
     if isinstance(event, StepDone):
         done = (event.index + event.step / event.steps) / num_images
         return f"Picture {event.index + 1} of {num_images}: step {event.step} of {event.steps}", done
+    if isinstance(event, FinishStep):
+        name = next(finish.title.lower() for finish in FINISHES if finish.name == event.name)
+        line = f"Picture {event.index + 1} of {num_images}: {name}, {event.done} of {event.of}"
+        return line, (event.index + 1) / num_images
     if isinstance(event, PictureFile):
         return f"Picture {event.index + 1} of {num_images} is done", (event.index + 1) / num_images
     return f"Waiting: number {event.position} in the queue, about {event.seconds:.0f} s", 0.0
@@ -142,13 +152,24 @@ def status_text(
     return " ".join([f"Drawing with {drawing} on {device}, faces read by the pack *{pack}*, {judged}.", *notes])
 
 
-def licences_text(models: Sequence[BaseModel], *, pack: str, pack_licence: str, judge_licence: str = "") -> str:
-    """Markdown for the page's foot: the licences of the models in use, and what becomes of photos."""
+def loading_text(models: Sequence[BaseModel], *, device: str) -> str:
+    """Markdown for the status line until the models are there."""
+    drawing = " and ".join(f"**{model.title}**" for model in models)
+    return f"Loading {drawing} on {device}. You can look around; pictures can be drawn in a moment."
+
+
+def licences_text(
+    models: Sequence[BaseModel], *, pack: str = "", pack_licence: str = "", judge_licence: str = ""
+) -> str:
+    """Markdown for the page's foot: the licences of the models in use, and what becomes of photos.
+
+    Without `pack`: it is not known yet.
+    """
     licences = [f"{model.title}: {model.licence}" for model in models]
     licences += ["PuLID-FLUX: Apache-2.0", "EVA02-CLIP: MIT"] if any(model.repo for model in models) else []
-    packs = f"face pack {pack}: {pack_licence}"
-    packs += f"; judge: {judge_licence}" if judge_licence not in ("", pack_licence) else ""
+    licences += [f"face pack {pack}: {pack_licence}"] if pack else []
+    licences += [f"judge: {judge_licence}"] if judge_licence not in ("", pack_licence) else []
     return (
-        f"Licences: {'; '.join(licences)}; {packs}.\n\n"
+        f"Licences: {'; '.join(licences)}.\n\n"
         "Use photos of people who agreed. Tunes are deleted after 30 days, or when you delete them."
     )

@@ -1,5 +1,6 @@
 """The accordion of settings beyond the prompt and the number of pictures, in the words of PromptFields."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -11,6 +12,8 @@ from faceid.planning import DEFAULT_TRUE_CFG, DEFAULT_TRUE_CFG_STEP
 from faceid.presets import PRESETS, find_preset
 from faceid.sizes import ASPECT_RATIOS
 from faceid.studio import Studio
+from faceid.web.finishing_panel import CHOICES, FinishingPanel, read_starts
+from faceid.web.reusing import values_for
 
 
 class SettingsPanel:
@@ -39,13 +42,15 @@ class SettingsPanel:
                 False, label="Faster", elem_id="faster",
                 info="Skips what changes little from step to step; the picture differs a little.",
             )  # fmt: skip
-            self._fields["base_model"] = gr.Dropdown(
+            self.base_model = self._fields["base_model"] = gr.Dropdown(
                 [(loaded.title, loaded.slug) for loaded in studio.loaded_models],
                 value=model.slug,
                 label="Base model",
                 elem_id="base-model",
                 visible=len(studio.loaded_models) > 1,
             )
+        self.finishing = FinishingPanel(studio)
+        self._fields |= self.finishing.fields
         self.inputs = list(self._fields.values())
         self._wire()
 
@@ -54,15 +59,22 @@ class SettingsPanel:
         decided = [fields[name] for name in ("steps", "cfg_scale", "identity_start", "true_cfg_start")]
         fields["base_model"].change(_defaults_of, fields["base_model"], [*decided, self._preset], **quiet)
         set_by_preset = [fields["cfg_scale"], fields["identity_start"]]
+        steps = list(self.finishing.steps.values())
+        fields["base_model"].change(self.finishing.switch, fields["base_model"], steps, **quiet)
         self._preset.input(_values_of, [self._preset, fields["base_model"]], set_by_preset, **quiet)
 
     def fields_of(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        """The values of `inputs` as keyword arguments of PromptFields."""
+        """The values of `inputs` as keyword arguments of PromptFields. InvalidRequest: an uploaded picture is gone."""
         fields = dict(zip(self._fields, values))
         fields["negative_prompt"] = fields["negative_prompt"] or ""
         if not fields["negative_prompt"].strip():
             fields["true_cfg_scale"] = fields["true_cfg_start"] = None
-        return fields
+        return read_starts(fields)
+
+    def reused(self, recipe: Mapping[str, Any]) -> list[Any]:
+        """Values for `inputs` from a picture's recipe; what it does not say stays."""
+        choices = {"aspect_ratio": ASPECT_RATIOS, "base_model": [slug for _, slug in self.base_model.choices]}
+        return values_for(recipe, self._fields, choices | CHOICES)
 
 
 def _build_drawing(model: BaseModel) -> dict[str, Component]:

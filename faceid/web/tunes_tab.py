@@ -3,8 +3,9 @@
 import gradio as gr
 
 from faceid.errors import FaceIDError
+from faceid.validation import check_id
 from faceid.web import cards
-from faceid.web.visitor import CARDS_SHOWN, Visitor
+from faceid.web.visitor import CARDS_SHOWN, Visitor, event_value
 
 
 class TunesTab:
@@ -23,7 +24,8 @@ class TunesTab:
     def delete(self, event: gr.EventData, request: gr.Request, browser_key: str | None) -> dict:
         """Delete the tune whose second button was clicked."""
         try:
-            self._visitor.studio.delete_tune(self._visitor.owner(request, browser_key), int(event.id))
+            tune_id = check_id("id", event_value(event, "id"))
+            self._visitor.studio.delete_tune(self._visitor.owner(request, browser_key), tune_id)
         except FaceIDError as error:
             return cards.failed(str(error))
         return cards.finished("Deleted: the tune, its photos and the pictures drawn from it.")

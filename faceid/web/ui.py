@@ -11,11 +11,14 @@ from faceid.errors import NotAdmitted
 from faceid.studio import Studio
 from faceid.web import cards
 from faceid.web.create_tab import CreateTab
+from faceid.web.edge import Page
 from faceid.web.endpoints import Endpoints
 from faceid.web.generate_tab import QUIET, GenerateTab
+from faceid.web.notices import Notices
 from faceid.web.owners import LOCAL, Owners
 from faceid.web.snippets import curl_snippet, python_snippet
 from faceid.web.tunes_tab import TunesTab
+from faceid.web.uploads import KEPT_SECONDS
 from faceid.web.visitor import Visitor
 
 TITLE = "FaceID for Flux"
@@ -30,21 +33,24 @@ CSS = (
 """
 )
 THEME = gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-KEEP_UPLOADS = (600, 3600)  # seconds: every ten minutes, uploads older than an hour go
+LOADING_SECONDS = 2.0  # how often the status line looks whether the models are there
+CLEAN_CACHE = (600, KEPT_SECONDS)  # seconds: what components wrote goes as uploads do
 
 
-def build_page(studio: Studio, owners: Owners, *, status: str, licences: str) -> gr.Blocks:
-    """The whole app as Blocks, ready for `launch(theme=THEME, css=CSS)`; `status` and `licences` are Markdown."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEEP_UPLOADS) as page:
+def build_page(studio: Studio, owners: Owners, notices: Notices) -> gr.Blocks:
+    """The whole app as Blocks, ready for `launch(theme=THEME, css=CSS)`."""
+    with Page(title=TITLE, analytics_enabled=False, delete_cache=CLEAN_CACHE) as page:
         # 1. What every event needs
         browser_key = gr.BrowserState(None, storage_key="faceid-key", secret=_storage_secret(owners))
         visitor = Visitor(studio, owners, browser_key)
         gr.Markdown(f"# {TITLE}\n{ONE_SENTENCE}")
-        gr.Markdown(status, elem_id="status")
+        status = gr.Markdown(notices.status(), elem_id="status")
         key = gr.Textbox(
             label="Your key", type="password", visible=bool(owners.admitted), max_lines=1, elem_id="key",
             info="This app is open to people who were given a key.",
         )  # fmt: skip
+        if owners.login:
+            gr.LoginButton(size="sm", elem_id="login")
         # 2. The tabs
         with gr.Tabs() as tabs:
             with gr.Tab("Generate", id="generate"):
@@ -58,7 +64,8 @@ def build_page(studio: Studio, owners: Owners, *, status: str, licences: str) ->
                 python = gr.Code(language="python", show_label=False, interactive=False, elem_id="call-python")
                 gr.Markdown("The same by curl:")
                 curl = gr.Code(language="shell", show_label=False, interactive=False, elem_id="call-curl")
-        gr.Markdown(licences, elem_id="licences")
+        licences = gr.Markdown(notices.licences(), elem_id="licences")
+        loading = gr.Timer(LOADING_SECONDS)
 
         # 3. What happens between them
         def refresh(request: gr.Request, browser_key: str | None, chosen: int | None, shown: int) -> tuple:
@@ -82,6 +89,12 @@ def build_page(studio: Studio, owners: Owners, *, status: str, licences: str) ->
             "outputs": [generate.people, tunes.tunes, tunes.more, generate.chosen, python, curl],
             **QUIET,
         }
+        gr.on(
+            [page.load, loading.tick],
+            lambda: (notices.status(), notices.licences(), gr.Timer(active=not studio.is_ready)),
+            outputs=[status, licences, loading],
+            **QUIET,
+        ).then(generate.finishing.switch, generate.base_model, list(generate.finishing.steps.values()), **QUIET)
         page.load(keep_key, browser_key, browser_key, **QUIET).then(**refreshing)
         key.change(lambda typed: typed, key, browser_key, **QUIET).then(**refreshing)
         create.made.then(**refreshing).then(
@@ -90,6 +103,7 @@ def build_page(studio: Studio, owners: Owners, *, status: str, licences: str) ->
         tunes.deleted.then(**refreshing).then(lambda: [], None, generate.gallery, **QUIET)
         tunes.grown.then(**refreshing)
         generate.example_used.then(**refreshing)
+        page.unload(create.forget)
         tunes.tunes.select(
             generate.choose_card, [browser_key, generate.text, generate.strength], generate.choice_or_error, **QUIET
         ).then(lambda: gr.Tabs(selected="generate"), None, tabs, **QUIET)
