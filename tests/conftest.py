@@ -126,12 +126,23 @@ def app_folder(tmp_path_factory) -> Path:
 
 
 @contextmanager
+def upload_folder_kept() -> Iterator[None]:
+    """Gradio has one upload folder a process, in the environment: afterwards it is again that of the app before."""
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@contextmanager
 def running_app(folder: Path) -> Iterator[str]:
     """The address of the real app over a data folder, launched as app.py does it, on a free port of loopback."""
     import app
     from faceid.settings import Settings
 
-    with ExitStack() as resources:
+    with upload_folder_kept(), ExitStack() as resources:
         demo, load = app.compose(Settings(data_dir=folder, face_pack="offline"), resources)
         load()
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
@@ -146,9 +157,9 @@ def app_url(app_folder) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def public_app(tmp_path_factory) -> Iterator:
-    """An app for many users, with a backup, that tests of strangers share; a `visitors.PublicApp`."""
+    """An app for many users, with a backup, that a file's tests share; a `visitors.PublicApp`."""
     from visitors import running_public_app
 
     folder = tmp_path_factory.mktemp("public")

@@ -65,7 +65,9 @@ async def ask(http: httpx.AsyncClient, key: str, seed: int) -> Answer:
 
 
 async def ask_all(url: str) -> list[Answer]:
-    limits = httpx.Limits(max_connections=None)
+    limits = httpx.Limits(
+        max_connections=None, max_keepalive_connections=0
+    )  # as many clients have no connection in common
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS, limits=limits, trust_env=False) as http:
         wishes = [ask(http, key_of(client), 1000 * client + i) for client in range(CLIENTS) for i in range(REQUESTS)]
         return await asyncio.wait_for(asyncio.gather(*wishes), PATIENCE_SECONDS)

@@ -227,6 +227,7 @@ def test_values_are_counted(kind):
         read(body(MOST_VALUES + 2), kind)
 
 
+READERS = ("python_multipart", "faceid.web.forms", "faceid.web.parts")  # an app in the background may log too
 NO_MULTIPART = {
     "no boundary": ("multipart/form-data", multipart(part("a", "1"))),
     "an empty boundary": ("multipart/form-data; boundary=", multipart(part("a", "1"))),
@@ -249,7 +250,7 @@ def test_what_is_no_multipart_form_is_refused(why, caplog):
     content_type, body = NO_MULTIPART[why]
     with pytest.raises(BadBody):
         read(body, content_type)
-    assert caplog.text == ""
+    assert not [record for record in caplog.records if record.name.startswith(READERS)]
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml", "multipart/mixed; boundary=x", ";;;"])

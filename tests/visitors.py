@@ -32,10 +32,12 @@ class PublicApp:
 @contextmanager
 def running_public_app(folder: Path, **given: Any) -> Iterator[PublicApp]:
     """The real app, launched as app.py does it, for more than one user; keyword arguments are the Settings'."""
+    from conftest import upload_folder_kept
+
     import app
     from faceid.settings import Settings
 
-    with ExitStack() as resources:
+    with upload_folder_kept(), ExitStack() as resources:
         temporary = folder.parent / "tmp"
         temporary.mkdir(parents=True)
         resources.callback(setattr, tempfile, "tempdir", tempfile.tempdir)

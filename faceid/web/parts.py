@@ -23,7 +23,7 @@ from faceid.web.nesting import parse_key, shorten
 IN_MEMORY_BYTES = 2**20
 
 _unheard = logging.getLogger(f"{__name__}.unheard")
-_unheard.disabled = True
+_unheard.setLevel(logging.CRITICAL + 1)  # and not `disabled`: uvicorn enables every logger that there is
 
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
