@@ -92,6 +92,8 @@ def test_a_person_makes_a_tune_draws_with_it_and_deletes_it(page, astronaut_path
     expect(page.locator("#people .person.chosen")).to_contain_text("Eileen")
     prompt.fill(prompt.input_value() + ", beach")
     page.locator("#num-images input[type=number]").fill("2")
+    page.locator("#settings > button").click()
+    expect(page.locator("#seed input")).to_have_value("")  # random until it is asked for
     page.locator("#generate").click()
     expect(page.locator("#progress")).to_contain_text("2 pictures are done", timeout=PATIENCE)
     pictures = page.locator("#gallery .grid-container img")
@@ -103,7 +105,6 @@ def test_a_person_makes_a_tune_draws_with_it_and_deletes_it(page, astronaut_path
     expect(page.locator("#reuse-seed")).to_contain_text("Reuse seed", timeout=PATIENCE)
     seed = re.search(r"\d+", page.locator("#reuse-seed").inner_text()).group()
     page.locator("#reuse-seed").click()
-    page.locator("#settings > button").click()
     expect(page.locator("#seed input")).to_have_value(seed, timeout=PATIENCE)
     with page.expect_download() as download:
         page.locator("#download").click()

@@ -23,8 +23,8 @@ class SettingsPanel:
         model = studio.loaded_models[0]
         with gr.Accordion("Settings", open=False, elem_id="settings"):
             self.strength = _slider("strength", "Strength of the likeness", 0.05, 1, "Written into the tag.")
-            self.seed = gr.Number(
-                label="Seed", precision=0, minimum=0, placeholder="random", value=None, elem_id="seed",
+            self.seed = gr.Textbox(  # an empty gr.Number shows, and sends, 0
+                label="Seed", placeholder="random", max_lines=1, elem_id="seed",
                 info="The same request with the same seed gives the same pictures.",
             )  # fmt: skip
             aspect_ratio = gr.Dropdown(list(ASPECT_RATIOS), value="1:1", label="Aspect ratio", elem_id="aspect-ratio")
@@ -66,6 +66,7 @@ class SettingsPanel:
     def fields_of(self, values: tuple[Any, ...]) -> dict[str, Any]:
         """The values of `inputs` as keyword arguments of PromptFields. InvalidRequest: an uploaded picture is gone."""
         fields = dict(zip(self._fields, values))
+        fields["seed"] = _seed_of(fields["seed"])
         fields["negative_prompt"] = fields["negative_prompt"] or ""
         if not fields["negative_prompt"].strip():
             fields["true_cfg_scale"] = fields["true_cfg_start"] = None
@@ -108,6 +109,12 @@ def _slider(
     return gr.Slider(
         low, high, value=value, step=step, label=label, info=info, visible=visible, elem_id=name.replace("_", "-")
     )
+
+
+def _seed_of(text: str | None) -> int | str | None:
+    """What was typed as a number; nothing is a random one, and what is no number is left for the studio to refuse."""
+    typed = (text or "").strip()
+    return int(typed) if typed.isdecimal() else typed or None
 
 
 def _first_step(model: BaseModel) -> float:
