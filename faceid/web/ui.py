@@ -27,6 +27,7 @@ CSS = (
     cards.CSS
     + """
 #status p, #licences p { font-size: 13px; line-height: 1.4; color: var(--body-text-color-subdued) }
+#gallery .grid-wrap { max-height: none }
 #gallery .caption-label { white-space: normal; max-width: 96% }
 .gradio-container { max-width: 1180px !important; margin: 0 auto }
 @media (max-width: 480px) { .tab-container button { padding: 0 7px !important; font-size: 14px !important } }
