@@ -55,6 +55,8 @@ FACE_PACK_WEIGHTS: dict[str, Weights] = {
     "antelopev2": Weights("DIAMONIK7777/antelopev2", FACE_FILES, 0.28, "non-commercial research"),
     "auraface-v1": Weights("fal/AuraFace-v1", FACE_FILES, 0.28, "Apache-2.0"),
 }
+PARSER_FILE = "parsing_resnet18.onnx"
+FACE_PARSER_WEIGHTS = Weights("uniface", (PARSER_FILE,), 0.05, "MIT code; from uniface's releases, into its own cache")
 
 SWAP_RECOGNISER = "models/buffalo_l/w600k_r50.onnx"  # the swapper was trained on its vectors
 FINISHING_WEIGHTS: dict[str, tuple[Weights, ...]] = {
@@ -77,10 +79,10 @@ class BaseModel:
     weights come with the project). `adapter` names the identity adapter its pictures need, `face_pack` the pack that
     adapter's vectors come from (None: any). `native_side` is the side of the square (px) whose area it draws; a model
     with `fixed_area` draws every request at that area and keeps the aspect; what it draws is shown `enlargement` times
-    larger. `identity_start` is the fraction of the
-    steps after which the identity is added (PuLID's advice for photographs: 4 of 28 steps). Models of one `family`
-    have the same text encoders and VAE, which are loaded once. `download_gb` is what the repository's pipeline weighs,
-    `shared_gb` those of it, `ladder` how it may lie in a GPU's memory, best first.
+    larger. `identity_start` is the fraction of the steps after which the identity is added (PuLID's advice for
+    photographs: 4 of 28 steps). Models of one `family` have the same text encoders and VAE, which are loaded once.
+    `download_gb` is what the repository's pipeline weighs, `shared_gb` those of it, `ladder` how it may lie in a GPU's
+    memory, best first.
     """
 
     slug: str
@@ -113,6 +115,17 @@ class BaseModel:
 
 
 FLUX_DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License"
+FLUX1 = {  # what every FLUX.1 model has
+    "gated": True,
+    "adapter": PULID_FLUX,
+    "face_pack": "antelopev2",
+    "branch": "flux1",
+    "native_side": 1024,
+    "family": "flux1",
+    "download_gb": 34,
+    "shared_gb": 10,
+    "ladder": FLUX_LADDER,
+}
 
 BASE_MODELS: tuple[BaseModel, ...] = (
     BaseModel(
@@ -122,18 +135,10 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         repo="black-forest-labs/FLUX.1-dev",
         licence=FLUX_DEV_LICENCE,
         licence_url="https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
-        gated=True,
-        adapter=PULID_FLUX,
-        face_pack="antelopev2",
-        branch="flux1",
         default_steps=28,
         default_guidance=3.5,
-        native_side=1024,
         identity_start=4 / 28,
-        family="flux1",
-        download_gb=34,
-        shared_gb=10,
-        ladder=FLUX_LADDER,
+        **FLUX1,
     ),
     BaseModel(
         slug="flux1-krea-dev",
@@ -142,18 +147,10 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         repo="black-forest-labs/FLUX.1-Krea-dev",
         licence=FLUX_DEV_LICENCE,
         licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Krea-dev/blob/main/LICENSE.md",
-        gated=True,
-        adapter=PULID_FLUX,
-        face_pack="antelopev2",
-        branch="flux1",
         default_steps=28,
         default_guidance=4.5,
-        native_side=1024,
         identity_start=4 / 28,
-        family="flux1",
-        download_gb=34,
-        shared_gb=10,
-        ladder=FLUX_LADDER,
+        **FLUX1,
     ),
     BaseModel(
         slug="flux1-schnell",
@@ -162,17 +159,9 @@ BASE_MODELS: tuple[BaseModel, ...] = (
         repo="black-forest-labs/FLUX.1-schnell",
         licence="Apache-2.0",
         licence_url="https://huggingface.co/black-forest-labs/FLUX.1-schnell",
-        gated=True,
-        adapter=PULID_FLUX,
-        face_pack="antelopev2",
-        branch="flux1",
         default_steps=4,
         default_guidance=0.0,
-        native_side=1024,
-        family="flux1",
-        download_gb=34,
-        shared_gb=10,
-        ladder=FLUX_LADDER,
+        **FLUX1,
     ),
     BaseModel(
         slug="fast",

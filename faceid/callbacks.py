@@ -10,7 +10,6 @@ import hmac
 import json
 import logging
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from faceid.database import Database
 from faceid.domain import now
-from faceid.errors import BadURL, FaceIDError
+from faceid.errors import BadURL, FaceIDError, trace_of
 from faceid.rows import free_id
 from faceid.schema import callbacks, prompts, tunes
 
@@ -157,7 +156,7 @@ class Callbacks:
         except BadURL as error:
             return str(error)
         except Exception as error:  # as in the job loop: no callback's failure ends the delivery of others
-            log.error("a callback failed:\n%s", "".join(traceback.format_tb(error.__traceback__)))
+            log.error("a callback failed: %s", trace_of(error))
             return type(error).__name__
         return None if 200 <= status < 300 else f"answered with status {status}"
 

@@ -3,7 +3,6 @@
 Knows SQLite (and the little that PostgreSQL needs); knows no tune and no prompt.
 """
 
-import errno
 import os
 import sqlite3
 import threading
@@ -162,6 +161,6 @@ def _add_missing_columns(connection: Connection, metadata: MetaData) -> None:
 
 def _is_full(error: DBAPIError | OSError) -> bool:
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk's, the user's, the process's limit
+        return error.errno in StorageFull.ERRNOS
     code = getattr(error.orig, "sqlite_errorcode", None)
     return code == sqlite3.SQLITE_FULL or getattr(error.orig, "sqlstate", None) == POSTGRESQL_DISK_FULL

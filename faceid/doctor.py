@@ -105,11 +105,13 @@ def next_steps(runs: bool, reason: str, items: Sequence[Item], settings: Setting
 def download(
     chosen: Sequence[BaseModel], settings: Settings, caches: Caches, load_parser: Callable[[], Any] | None = None
 ) -> None:
-    """Fetch what `chosen` need, with huggingface_hub's progress bars. SetupError: as where they are loaded.
+    """Fetch what `chosen` and their finishing load, with huggingface_hub's progress bars.
 
+    SetupError: as where they are loaded; finishing weights that cannot be had are printed, as a start does without.
     load_parser: what fetches the face parser, where it is not uniface.
     """
     from faceid.faces.packs import load_face_pack, load_judge_pack
+    from faceid.finishing.weights import fetch_weights, steps_with_weights
     from faceid.pulid.weights import load_face_parser
 
     options = {"lock_dir": caches.lock_dir, "token": settings.hf_token}
@@ -119,7 +121,7 @@ def download(
         without = SHARED_COMPONENTS if model.family in brought else ()
         download_pipeline(model.repo, without=without, cache_dir=caches.cache_dir, **options)
         brought.add(model.family)
-    for weights in {w for model in chosen for w in ADAPTER_WEIGHTS.get(model.adapter, ())}:
+    for weights in dict.fromkeys(w for model in chosen for w in ADAPTER_WEIGHTS.get(model.adapter, ())):
         for name in weights.files:
             get(weights.repo, name, **options)
     pack = load_face_pack(settings.face_pack, folder=caches.lock_dir, token=settings.hf_token, fetch=get)
@@ -127,6 +129,12 @@ def download(
         load_judge_pack(pack, folder=caches.lock_dir, token=settings.hf_token, fetch=get)
     if brought:
         (load_parser or load_face_parser)()
+    offline, accepted = settings.face_pack == "offline", settings.accept_inswapper
+    for name in steps_with_weights(chosen):
+        try:
+            fetch_weights(name, offline=offline, accept_inswapper=accepted, fetch=get, **options)
+        except SetupError as error:
+            print(f"{name} is not fetched: {error}")
 
 
 def report(chosen: Sequence[BaseModel], machine: Machine, settings: Settings, caches: Caches) -> bool:
@@ -177,7 +185,7 @@ def main(
 ) -> int:
     """The command. 0: what is loaded at start can run, 1: it cannot. What is not given is this process's own."""
     parser = argparse.ArgumentParser(prog="python -m faceid.doctor", description=__doc__.partition(":")[0] + ".")
-    parser.add_argument("--download", action="store_true", help="fetch what the chosen base models need")
+    parser.add_argument("--download", action="store_true", help="fetch what is loaded at start")
     wanted = parser.parse_args(arguments)
     try:
         settings = settings or Settings.from_env()

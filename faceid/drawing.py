@@ -1,8 +1,9 @@
 """One prompt being drawn: what the queue runs, what the caller follows. Knows the store, not how pictures are made."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from faceid.domain import GenerationRequest, Note, Picture, PictureFile, Prompt, StepDone
 from faceid.errors import UserError
@@ -40,6 +41,13 @@ class Generation:
             raise
 
 
+class Judged(NamedTuple):
+    """A picture and how much it is like the person's photos (None: nobody judges)."""
+
+    picture: Picture
+    likeness: Likeness | None
+
+
 def draw_prompt(
     prompt: Prompt,
     request: GenerationRequest,
@@ -57,26 +65,17 @@ def draw_prompt(
     """
     store.start_prompt(prompt.id)
     status, user_error = "failed", "The pictures could not be drawn: an error on this machine, not yours."
-    events = paint(request)
-    choose = keep is not None and keep < request.num_images
-    best: list[tuple[Picture, Likeness | None]] = []
+    fewer = keep if keep is not None and keep < request.num_images else None
     try:
-        for event in events:
-            if not isinstance(event, Picture):
-                yield event
-            elif choose:
-                best = _most_alike([*best, (event, measure(event.image))], keep)
-            else:
-                yield _save(prompt, request, event, measure(event.image) if measure else None, store)
-        for place, (picture, likeness) in enumerate(best):
-            yield _save(prompt, request, picture._replace(index=place), likeness, store)
+        with closing(paint(request)) as events:  # however this ends: what paints draws nothing else until it is closed
+            for event in _judge(events, measure, fewer):
+                yield _save(prompt, request, *event, store) if isinstance(event, Judged) else event
         status = "done"
     except UserError as error:
         user_error = str(error)
         raise
     except GeneratorExit:
         status = "closed"
-        events.close()  # interrupts the step that is running
         raise
     finally:
         if status == "done":
@@ -85,9 +84,27 @@ def draw_prompt(
             store.fail_prompt(prompt.id, user_error)
 
 
-def _most_alike(judged: list[tuple[Picture, Likeness]], keep: int) -> list[tuple[Picture, Likeness]]:
+def _judge(
+    events: Iterator[StepDone | FinishStep | Picture], measure: Measure | None, keep: int | None
+) -> Iterator[StepDone | FinishStep | Judged]:
+    """The events, pictures with their likeness; with `keep` the most alike only, when the last is drawn."""
+    best: list[Judged] = []
+    for event in events:
+        if not isinstance(event, Picture):
+            yield event
+            continue
+        judged = Judged(event, measure(event.image) if measure else None)
+        if keep is None:
+            yield judged
+        else:
+            best = _most_alike([*best, judged], keep)
+    for place, judged in enumerate(best):
+        yield judged._replace(picture=judged.picture._replace(index=place))
+
+
+def _most_alike(judged: list[Judged], keep: int) -> list[Judged]:
     """The `keep` pictures most like the photos, those first; of equal ones the one drawn first."""
-    return sorted(judged, key=lambda pair: -pair[1].similarity)[:keep]
+    return sorted(judged, key=lambda each: -each.likeness.similarity)[:keep]
 
 
 def _save(

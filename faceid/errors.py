@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree. Owns the errors' shapes; knows nothing of where they are shown.
+"""What can go wrong, as a tree, and how it is logged. Owns the errors' shapes; knows nothing of where they are shown.
 
 FaceIDError
 ├── UserError                 the caller can mend it; only these texts are shown to users
@@ -9,6 +9,8 @@ FaceIDError
 │   ├── NotAdmitted           no key, or not one that is admitted here
 │   ├── NotFound              no such object of this owner
 │   ├── Unavailable           this machine cannot do it; says what it can do
+│   ├── NotReady              the models are still being loaded                     .retry_after
+│   ├── NotReady              the models are still being loaded                     .retry_after
 │   ├── QueueFull             too many are waiting                                  .retry_after
 │   ├── StorageFull           the disk is full, nothing was written
 │   └── BadBody               the body of an HTTP request cannot be read
@@ -18,6 +20,8 @@ FaceIDError
 └── SetupError                the operator can mend it: a setting, weights, a licence
 """
 
+import errno
+import traceback
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -94,7 +98,9 @@ class QueueFull(UserError):
 
 
 class StorageFull(UserError):
-    """The disk is full; nothing was written."""
+    """The disk is full; nothing was written. `ERRNOS` are those of an OSError that says so."""
+
+    ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk's, the user's, the process's limit
 
 
 class BadBody(UserError):
@@ -115,3 +121,8 @@ class Cancelled(FaceIDError):
 
 class SetupError(FaceIDError):
     """The operator can mend it: a setting, missing weights, a licence that was not accepted."""
+
+
+def trace_of(error: BaseException) -> str:
+    """An error for the log: its type and the lines it came through. Its message may quote a prompt or a key."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"

@@ -164,10 +164,9 @@ class Fetcher:
         """The host's addresses. BadURL where there is none, or one that is not public, with the same text for both."""
         host, port = _host(target), target.port or PORTS[target.scheme][0]
         try:
-            found = await anyio.to_thread.run_sync(self._resolve, host, port, abandon_on_cancel=True)
+            addresses = list(await anyio.to_thread.run_sync(self._resolve, host, port, abandon_on_cancel=True))
         except (OSError, ValueError):
-            found = []
-        addresses = list(found)
+            addresses = []
         if not addresses or not all(map(is_public, addresses)):
             raise BadURL(f"{field}: {host} is not known, or leads to an address that is not public.", field=field)
         return addresses

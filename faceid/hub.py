@@ -45,31 +45,55 @@ def fetch(
     *,
     lock_dir: Path,
     token: str | None = None,
-    revision: str | None = None,
     cache_dir: Path | None = None,
     endpoint: str | None = None,
     timeout: float = HUB_TIMEOUT,
 ) -> Path:
     """The local path of `filename` in `repo`, downloaded where it is not in the cache.
 
-    Without `revision`, `main` is used at the first fetch and its commit written to `lock_dir`/weights.lock.json; from
-    then on that commit is asked for, and a file that is in the cache needs no network. The sha256 of the first fetch
-    is checked at every later one (a file is read again only where its size or time has changed).
+    `main` is used at the first fetch and its commit written to `lock_dir`/weights.lock.json; from then on that commit
+    is asked for, and a file that is in the cache needs no network. The sha256 of the first fetch is checked at every
+    later one (a file is read again only where its size or time has changed).
     `cache_dir` and `endpoint` are huggingface_hub's own; `timeout` is in seconds.
     Raises HubUnreachable, HubFileMissing, and SetupError for a licence to accept, a repository that is not there, a
     hash that differs, a disk that cannot be written.
     """
-    key = f"{repo}@{revision or 'main'}/{filename}"
-    lock_path = lock_dir / LOCK_FILE
-    wanted = revision or _read_lock(lock_path).get(key, {}).get("commit") or "main"
-    path = _find_cached(repo, filename, wanted, cache_dir) if wanted != "main" else None
+    wanted = _locked_commit(repo, filename, lock_dir)
+    path = _find_cached(repo, filename, wanted, cache_dir) if wanted else None
     if path is None:
-        path = _download(repo, filename, wanted, token=token, cache_dir=cache_dir, endpoint=endpoint, timeout=timeout)
-    commit = path.parents[
-        len(Path(filename).parts) - 1
-    ].name  # <cache>/models--owner--name/snapshots/<commit>/<filename>
-    _check_hash(path, key=key, commit=commit, lock_path=lock_path, pinned=revision is not None)
+        options = {"token": token, "cache_dir": cache_dir, "endpoint": endpoint, "timeout": timeout}
+        path = _download(repo, filename, wanted or "main", **options)
+    commit = path.parents[len(Path(filename).parts) - 1].name  # …/models--owner--name/snapshots/<commit>/<filename>
+    _check_hash(path, key=_key(repo, filename), commit=commit, lock_path=lock_dir / LOCK_FILE)
     return path
+
+
+def find_cached(repo: str, filename: str, *, lock_dir: Path, cache_dir: Path | None = None) -> Path | None:
+    """The file in the cache, at the commit of the lock file, else main's; None where it is not there. Asks no server.
+
+    SetupError: the lock file is damaged.
+    """
+    return _find_cached(repo, filename, _locked_commit(repo, filename, lock_dir) or "main", cache_dir)
+
+
+def gated(repo: str) -> SetupError:
+    """The error for a repository whose licence HF_TOKEN's account has not accepted."""
+    page = f"https://huggingface.co/{repo}"
+    return SetupError(f"{repo} is gated: accept its licence at {page}, then set HF_TOKEN of that account.")
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _key(repo: str, filename: str) -> str:
+    return f"{repo}@main/{filename}"
+
+
+def _locked_commit(repo: str, filename: str, lock_dir: Path) -> str | None:
+    return _read_lock(lock_dir / LOCK_FILE).get(_key(repo, filename), {}).get("commit")
 
 
 def _download(
@@ -109,13 +133,13 @@ def _explain(error: Exception, *, repo: str, filename: str, revision: str) -> Se
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     match error:
         case GatedRepoError():
-            return SetupError(f"{repo} is gated: accept its licence at {page}, then set HF_TOKEN of that account.")
+            return gated(repo)
         case RepositoryNotFoundError():
             return SetupError(f"{repo} is not on the Hub or is private: see {page}, and check HF_TOKEN.")
         case RevisionNotFoundError():
             return HubFileMissing(
-                f"{repo} has no revision {revision}: see {page}/commits/main; "
-                f"where it came from {LOCK_FILE}, delete its entry there to take the present one."
+                f"{repo} has no revision {revision}: see {page}/commits/main, and delete its entry in {LOCK_FILE} to "
+                "take the present one."
             )
         case RemoteEntryNotFoundError():
             return HubFileMissing(f"{repo} has no file {filename} at {revision}: see {page}/tree/main.")
@@ -130,17 +154,16 @@ def _explain(error: Exception, *, repo: str, filename: str, revision: str) -> Se
             return SetupError(f"{repo}/{filename} could not be downloaded: {error}. Is the disk full or read-only?")
 
 
-def _check_hash(path: Path, *, key: str, commit: str, lock_path: Path, pinned: bool) -> None:
+def _check_hash(path: Path, *, key: str, commit: str, lock_path: Path) -> None:
     """Hold `path` to the sha256 in the lock file; the first time, write it there."""
     stat = path.stat()
     seen = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     entry = _read_lock(lock_path).get(key)
     if entry is not None and entry.get("seen") == seen:
         return
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sha256_of(path)
     if entry is None:
-        logger.info("%s: first fetched, sha256 %s, %s", key, sha256, "pinned" if pinned else "unpinned")
+        logger.info("%s: first fetched, unpinned, sha256 %s", key, sha256)
     elif entry["sha256"] != sha256:
         raise SetupError(
             f"{path}: its sha256 is {sha256}, but {key} was {entry['sha256']} when it was first fetched. Delete the "

@@ -3,21 +3,23 @@
 `base_models` says what is needed; `doctor` prints it.
 """
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-
-from faceid.base_models import ADAPTER_WEIGHTS, BASE_MODELS, FACE_PACK_WEIGHTS, FINISHING_WEIGHTS, BaseModel, Weights
-from faceid.errors import SetupError
+from faceid.base_models import (
+    ADAPTER_WEIGHTS,
+    BASE_MODELS,
+    FACE_PACK_WEIGHTS,
+    FACE_PARSER_WEIGHTS,
+    FINISHING_WEIGHTS,
+    PARSER_FILE,
+    BaseModel,
+    Weights,
+)
 from faceid.flux.snapshot import INDEX, SHARED_COMPONENTS, missing_files
-from faceid.hub import LOCK_FILE
+from faceid.hub import find_cached
 from faceid.settings import Settings
-
-PARSER_FILE = "parsing_resnet18.onnx"
-PARSER = Weights("uniface", (PARSER_FILE,), 0.05, "MIT code; from uniface's releases, into its own cache")
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,7 @@ class Caches:
 
     def find(self, repo: str, filename: str) -> Path | None:
         """The file in the cache at the commit of the lock file, else main's; None where it is not there."""
-        path = self.lock_dir / LOCK_FILE
-        try:
-            entries = json.loads(path.read_text()) if path.exists() else {}
-        except ValueError as error:
-            raise SetupError(f"{path} is not JSON ({error}): mend it, or delete it.") from error
-        commit = entries.get(f"{repo}@main/{filename}", {}).get("commit")
-        found = try_to_load_from_cache(repo, filename, cache_dir=self.cache_dir, revision=commit)
-        return Path(found) if isinstance(found, str) else None
+        return find_cached(repo, filename, lock_dir=self.lock_dir, cache_dir=self.cache_dir)
 
     def has(self, weights: Weights) -> bool:
         """Whether all files are there; those of a face pack may lie in a folder of the pack's name."""
@@ -53,6 +48,7 @@ class Caches:
         return index is not None and not missing_files(index.parent, without)
 
     def has_parser(self) -> bool:
+        """Whether uniface's face parser is there."""
         return self.parser_dir is not None and (self.parser_dir / PARSER_FILE).is_file()
 
 
@@ -96,7 +92,7 @@ def list_weights(chosen: Sequence[BaseModel], settings: Settings, caches: Caches
             brought.add(model.family)
     for adapter, files in ADAPTER_WEIGHTS.items():
         items += [Item(adapter, w, caches.has(w), any(m.adapter == adapter for m in chosen)) for w in files]
-    items.append(Item("face parser", PARSER, caches.has_parser(), bool(brought)))
+    items.append(Item("face parser", FACE_PARSER_WEIGHTS, caches.has_parser(), bool(brought)))
     faces = choose_faces(chosen, settings, caches)
     items += [Item(name, w, caches.has(w), name in faces) for name, w in FACE_PACK_WEIGHTS.items()]
     items += [Item(name, w, caches.has(w), False) for name, files in FINISHING_WEIGHTS.items() for w in files]

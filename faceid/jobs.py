@@ -7,13 +7,12 @@ import contextvars
 import logging
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from faceid.errors import Cancelled, FaceIDError, QueueFull, Unavailable, UserError
+from faceid.errors import Cancelled, FaceIDError, QueueFull, Unavailable, UserError, trace_of
 from faceid.lanes import Lane
 
 log = logging.getLogger(__name__)
@@ -220,8 +219,7 @@ class JobQueue:
         except UserError as error:
             return "failed", error
         except BaseException as error:  # a job's failure never ends the loop, nor does a panic of a Rust library
-            where = "".join(traceback.format_tb(error.__traceback__))  # not the message: it may quote a prompt
-            log.error("job %d failed: %s\n%s", job.id, type(error).__name__, where)
+            log.error("job %d failed: %s", job.id, trace_of(error))
             plain = FaceIDError("The pictures could not be drawn: an error on this machine, not yours. Try again.")
             plain.__cause__ = error
             return "failed", plain

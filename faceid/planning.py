@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from faceid.base_models import BaseModel
 from faceid.domain import GenerationRequest, Note, PromptFields, WeightedIdentity
 from faceid.errors import InvalidRequest
-from faceid.finishes import COLOR_GRADINGS, ORDER, SUPER_RESOLUTION, Finishing
+from faceid.finishes import COLOR_GRADINGS, ORDER, SUPER_RESOLUTION
 from faceid.limits import LIMITS, SCHEDULERS
 from faceid.presets import fill_preset
 from faceid.sizes import aspect_ratio_size, drawn_size, like_picture
 from faceid.starting_pictures import StartingPicture, fit_start, read_input, read_mask
 from faceid.styles import fill_style, find_style
-from faceid.validation import check_choice, check_flag, check_limit, check_number, check_text, check_whole
+from faceid.validation import check_choice, check_flag, check_number, check_text, check_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,9 +32,8 @@ def plan_generation(
     prompt: str,
     identities: Sequence[WeightedIdentity],
     seed: int,
-    finishing: Finishing | None = None,
 ) -> GenerationRequest:
-    """The preset's and the style's values and the base model's defaults filled in, every range checked.
+    """The preset's and the style's values and the base model's defaults filled in, every range checked; no finishing.
 
     `prompt` is free of tags; `seed` is used where none is given. InvalidRequest names the field.
     """
@@ -61,7 +60,6 @@ def plan_generation(
         width=width,
         height=height,
         start=_start(fields, picture, width, height),
-        finishing=finishing or Finishing(),
     )
 
 
@@ -155,7 +153,7 @@ def _negative_prompt(fields: PromptFields) -> str:
     negative = fields.negative_prompt.strip()
     if negative:
         check_text("negative_prompt", negative, most=int(LIMITS["text"].high), lines=True)
-    elif (fields.true_cfg_scale or 1) > 1:
+    elif check_number("true_cfg_scale", fields.true_cfg_scale, 1.0) > 1:
         raise InvalidRequest("true_cfg_scale: needs a negative_prompt to steer away from.", field="true_cfg_scale")
     return negative
 
@@ -178,9 +176,7 @@ def _size(fields: PromptFields, model: BaseModel, picture: tuple[int, int] | Non
         if fields.w or fields.h:
             raise InvalidRequest("aspect_ratio: give either it or w and h, not both.", field="aspect_ratio")
         return aspect_ratio_size(model, fields.aspect_ratio)
-    for name, side in (("w", fields.w), ("h", fields.h)):
-        if side is not None:
-            check_limit(name, check_whole(name, side, 0))
-    if picture and not (fields.w or fields.h):
+    width, height = check_whole("w", fields.w, 0), check_whole("h", fields.h, 0)  # 0: not given
+    if picture and not (width or height):
         return like_picture(model, *picture)
-    return drawn_size(model, fields.w or fields.h, fields.h or fields.w)
+    return drawn_size(model, width, height)

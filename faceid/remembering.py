@@ -15,7 +15,8 @@ from faceid.domain import GenerationRequest, PromptFields, Upload
 def remember_request(fields: PromptFields, request: GenerationRequest, model: BaseModel) -> dict[str, Any]:
     """The fields that were given, with the seed and the base model as they were decided, and the words without tags."""
     decided = replace(fields, seed=request.seed, base_model=model.slug)
-    given = {name: value for name, value in _values(decided) if value not in (None, False, "")}
+    defaults = {field.name: field.default for field in fields_of(decided)}
+    given = {name: value for name, value in _values(decided) if value != defaults[name]}
     return {"fields": {name: _as_json(value) for name, value in given.items()}, "words": request.prompt}
 
 

@@ -44,7 +44,7 @@ class ResumingStudio(PromptStudio):
             else:
                 self._fail(prompt, RESTARTED)
         if again and self._wait_for_models():
-            log.info("%d prompts of before the restart are queued again", len(again))
+            log.info("prompts of before the restart, queued again: %d", len(again))
             for prompt in again:
                 self._redraw(prompt)
 

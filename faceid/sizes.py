@@ -18,7 +18,7 @@ def drawn_size(base_model: BaseModel, width: int | None = None, height: int | No
     """The (width, height) in px, multiples of 16, that `base_model` draws for what was asked.
 
     A model with `fixed_area` keeps the aspect and draws it at its own area, as near as the grid of 16 px allows.
-    A side that was not given is as long as the other; none given is the model's native square.
+    A side that was not given (None, 0) is as long as the other; none given is the model's native square.
     """
     width, height = width or height or base_model.native_side, height or width or base_model.native_side
     if base_model.fixed_area:

@@ -1,26 +1,19 @@
 """The picture that drawing starts from, and the mask that says where: read, turned upright, flattened, made to fit.
 
-Knows formats and sizes; nothing of networks.
+Knows sizes; nothing of file formats (`image_files`) and networks.
 """
 
-import io
-import struct
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from faceid.domain import Upload
 from faceid.errors import InvalidRequest
-from faceid.limits import LIMITS
+from faceid.image_files import BadImageFile, flatten, read_image_file
 
 if TYPE_CHECKING:
     import numpy as np
-
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, struct.error, zlib.error)
-WHITE = (255, 255, 255, 255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +31,7 @@ class StartingPicture:
 
 def read_input(upload: Upload) -> Image.Image:
     """`input_image` as people see it: RGB, EXIF orientation applied, transparency on white. InvalidRequest names it."""
-    picture = _read(upload, "input_image")
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    layer = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, WHITE), layer).convert("RGB")
+    return flatten(_read(upload, "input_image"))
 
 
 def read_mask(upload: Upload, size: tuple[int, int]) -> Image.Image:
@@ -51,10 +40,10 @@ def read_mask(upload: Upload, size: tuple[int, int]) -> Image.Image:
     `size` is the upright input's: a mask of another shape is refused. InvalidRequest where nothing is white.
     """
     picture = _read(upload, "mask_image")
-    alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
     mask = picture.convert("L")
-    if alpha is not None:
-        mask = Image.composite(mask, Image.new("L", mask.size), alpha.point(lambda value: 255 if value > 127 else 0))
+    if picture.mode == "RGBA":
+        opaque = picture.getchannel("A").point(lambda value: 255 if value > 127 else 0)
+        mask = Image.composite(mask, Image.new("L", mask.size), opaque)
     if abs(mask.width / mask.height / (size[0] / size[1]) - 1) > 0.02:
         raise InvalidRequest(
             f"mask_image: has {mask.width} × {mask.height} px, input_image {size[0]} × {size[1]} px; the mask must "
@@ -79,22 +68,8 @@ def fit_start(
     )
 
 
-def _read(upload: Upload, field: str) -> Image.Image:
+def _read(upload: Upload, name: str) -> Image.Image:
     try:
-        picture = Image.open(io.BytesIO(upload.content), formats=FORMATS)
-        most = LIMITS["photo_pixels"].high
-        if picture.width * picture.height > most:
-            raise InvalidRequest(
-                f"{field}: has {picture.width} × {picture.height} px; at most {most / 1e6:g} megapixels are taken.",
-                field=field,
-            )
-        picture.load()
-        return ImageOps.exif_transpose(picture)
-    except UnidentifiedImageError as error:
-        raise InvalidRequest(
-            f"{field}: {upload.name!r} is not a JPEG, PNG, WebP or AVIF picture, or it is damaged.", field=field
-        ) from error
-    except (*DAMAGE, Image.DecompressionBombError) as error:
-        raise InvalidRequest(
-            f"{field}: {upload.name!r} is damaged or cut off and cannot be decoded. Send it again.", field=field
-        ) from error
+        return read_image_file(upload.content)
+    except BadImageFile as error:
+        raise InvalidRequest(f"{name}: {upload.name!r} cannot be used. {error}", field=name) from error

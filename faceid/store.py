@@ -100,25 +100,12 @@ class TuneStore(PromptStore):
         with self.database.reading() as connection:
             return [Tune(**row) for row in connection.execute(query).mappings()]
 
-    def update_tune(
-        self,
-        owner: str,
-        tune_id: int,
-        *,
-        title: str | None = None,
-        name: str | None = None,
-        characteristics: Mapping[str, str] | None = None,
-    ) -> Tune:
-        """Change what is given and `updated_at`; NotFound as `get_tune`."""
-        given: dict[str, Any] = {"title": title, "name": name}
-        if characteristics is not None:
-            given["characteristics"] = dict(characteristics)
-        changes = {field: value for field, value in given.items() if value is not None}
+    def update_tune(self, owner: str, tune_id: int, **changes: Any) -> Tune:
+        """Change columns (title, name, characteristics) and `updated_at`; NotFound as `get_tune`."""
         with self.database.writing() as connection:
             check_tune(connection, owner, tune_id)
             connection.execute(update(tunes).where(tunes.c.id == tune_id).values(changes | {"updated_at": now()}))
-            tune = _get_tune(connection, owner, tune_id)
-        return tune
+            return _get_tune(connection, owner, tune_id)
 
     def delete_tune(self, owner: str, tune_id: int) -> None:
         """Delete the tune, the prompts and pictures drawn from it, and their bytes; NotFound as `get_tune`."""

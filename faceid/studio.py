@@ -118,7 +118,7 @@ class Studio(ResumingStudio):
             tune, encoded.photos, {encoded.key: encoded.tokens}, titles_decide=self._titles_decide
         )
         self._changed()
-        log.info("tune %d made from %d photos", tune.id, len(by_hash))
+        log.info("tune %d made; photos: %d", tune.id, len(by_hash))
         return CreatedTune(tune, created, encoded.warnings)
 
     def get_tune(self, owner: str, tune_id: int) -> Tune:
@@ -144,13 +144,14 @@ class Studio(ResumingStudio):
         characteristics: Mapping[str, object] | None = None,
     ) -> Tune:
         """Change what is given; InvalidRequest names the field, NotFound as `get_tune`."""
-        tune = self._store.update_tune(
-            owner,
-            tune_id,
-            title=None if title is None else check_title(title),
-            name=None if name is None else check_class_name(name),
-            characteristics=None if characteristics is None else check_characteristics(characteristics),
-        )
+        changes: dict[str, object] = {}
+        if title is not None:
+            changes["title"] = check_title(title)
+        if name is not None:
+            changes["name"] = check_class_name(name)
+        if characteristics is not None:
+            changes["characteristics"] = check_characteristics(characteristics)
+        tune = self._store.update_tune(owner, tune_id, **changes)
         self._changed()
         return tune
 

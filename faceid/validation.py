@@ -167,7 +167,7 @@ def clean_file_name(name: str) -> str:
     return "".join(c for c in base if c.isprintable())[:100].strip()
 
 
-def check_limit(name: str, value: float) -> None:
+def _check_limit(name: str, value: float) -> None:
     """InvalidRequest where `value` is outside LIMITS[name]; the text gives the value and the range."""
     limit = LIMITS[name]
     if not limit.low <= value <= limit.high:
@@ -181,7 +181,7 @@ def check_number(field: str, value: float | None, default: float) -> float:
         return default
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > sys.float_info.max:
         raise InvalidRequest(f"{field}: {shown(value)} is not a number.", field=field)
-    check_limit(field, value)
+    _check_limit(field, value)
     return float(value)
 
 

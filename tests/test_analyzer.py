@@ -172,9 +172,7 @@ def test_the_same_bytes_twice_are_read_once_and_told_by_both_names(analyzer):
 @pytest.mark.parametrize("number", [0, 21])
 def test_the_number_of_photos_is_checked_before_any_is_read(analyzer, number):
     before = analyzer.faces_read
-    with pytest.raises(
-        InvalidRequest, match=r"^images: .*(at least one|21 photos are too many; give at most 20)"
-    ) as caught:
+    with pytest.raises(InvalidRequest, match=f"^images: {number} photos were given; a tune takes 1 to 20") as caught:
         analyzer.read_faces([encode(astronaut())] * number)
     assert caught.value.field == "images"
     assert analyzer.faces_read == before

@@ -64,7 +64,7 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="re
 
 def stand_in(measured_by: str, **changes) -> Figure:
     """A figure of this file's functions."""
-    figure = Figure("toy", "a toy", "s", 1.0, True, "a test", measured_by)
+    figure = Figure("toy", "a toy", measured_by, "a test", unit="s", target=1.0)
     return dataclasses.replace(figure, **changes)
 
 

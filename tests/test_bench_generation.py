@@ -23,7 +23,7 @@ from faceid.bench.generation import (
     time_works_in_turn,
 )
 from faceid.bench.gpu import Cost, PeakMemory, measure_gpu, measure_rung, rungs, table
-from faceid.bench.machine import has_cuda
+from faceid.cuda import has_cuda
 from faceid.errors import SetupError
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -113,7 +113,7 @@ def test_the_readme_has_the_table_with_empty_cells():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_gpu_it_is_left_out_unless_it_is_asked_for(capsys):
-    assert not has_cuda()
+    assert not has_cuda(zero_gpu=False)
     gpu = next(figure for figure in FIGURES if figure.name == "gpu")
     assert command.main([], [gpu]) == 0
     assert "no CUDA device" not in capsys.readouterr().out
@@ -124,7 +124,7 @@ def test_without_a_gpu_it_is_left_out_unless_it_is_asked_for(capsys):
 
 
 def test_a_table_in_what_was_done_stays_a_table(capsys):
-    figure = Figure("toy", "a toy", "s", None, True, "a test", f"{__name__}:measure_table")
+    figure = Figure("toy", "a toy", f"{__name__}:measure_table", "a test", unit="s")
     assert command.main([], [figure]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "| a | b |" in lines

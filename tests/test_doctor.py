@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from offline_mode import offline  # noqa: F401
 from tiny_base_models import see_skin, write_base_models
+from tiny_hub import write_cache
 
-from faceid.base_models import find_base_model
+from faceid.base_models import FINISHING_WEIGHTS, PARSER_FILE, find_base_model
 from faceid.doctor import Machine, download, find_caches, inspect_machine, main
-from faceid.inventory import PARSER_FILE, Caches, list_weights
+from faceid.inventory import Caches, list_weights
 from faceid.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -188,6 +189,39 @@ def test_download_brings_all_that_a_start_needs(full, tmp_path):
     for repo in ("FLUX.1-dev", "FLUX.1-schnell", "guozinan/PuLID", "timm/eva02", "antelopev2", "AuraFace"):
         assert repo in locked
     assert parsers == [see_skin]
+
+
+def write_finishing(cache: Path) -> None:
+    for weights in (weights for files in FINISHING_WEIGHTS.values() for weights in files):
+        write_cache(cache, weights.repo, dict.fromkeys(weights.files, b"a network"))
+
+
+def finishing_found(caches: Caches) -> list[str]:
+    """The steps whose weights came through the lock, in which a download writes what it fetched."""
+    locked = (caches.lock_dir / "weights.lock.json").read_text()
+    return [name for name, files in FINISHING_WEIGHTS.items() if all(weights.repo in locked for weights in files)]
+
+
+def test_download_brings_the_finishing_weights_that_may_be_had(full, tmp_path, capsys):
+    write_finishing(full.cache_dir)
+    dev, fast = [find_base_model("flux1-dev")], [find_base_model("fast")]
+    settings = Settings(data_dir=tmp_path)
+    download(fast, settings, full)
+    assert finishing_found(full) == ["face_correct"]  # `fast` brings its own upscaler
+    download(dev, settings, full, lambda: see_skin)
+    assert finishing_found(full) == ["super_resolution", "face_correct"]
+    assert "face_swap is not fetched: its weights are for non-commercial research only" in capsys.readouterr().out
+    download(dev, replace(settings, accept_inswapper=True), full, lambda: see_skin)
+    assert finishing_found(full) == list(FINISHING_WEIGHTS)
+
+
+def test_finishing_weights_that_cannot_be_had_fail_no_download(full, tmp_path, capsys):
+    settings = Settings(data_dir=tmp_path)
+    caches = replace(full, cache_dir=tmp_path / "hub")
+    assert main(["--download"], settings=settings, machine=LAPTOP, caches=caches) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "the Hub cannot be reached" in line(lines, "face_correct is not fetched")
+    assert steps(lines) == ["python app.py"]
 
 
 def test_a_download_that_fails_says_why(empty, tmp_path, capsys):

@@ -87,11 +87,11 @@ def test_an_unchanged_file_is_not_read_again(options):
     fetch(REPO, "a.bin", endpoint=NOWHERE, **options)
 
 
-def test_a_given_revision_is_asked_for_and_locked_apart(hub, options):
-    fetch(REPO, "a.bin", revision=COMMIT, endpoint=hub.endpoint, **options)
-    assert list(read_lock(options)) == [f"{REPO}@{COMMIT}/a.bin"]
-    with pytest.raises(HubFileMissing, match="revision 1111"):
-        fetch(REPO, "a.bin", revision="1" * 40, endpoint=hub.endpoint, **options)
+def test_a_locked_commit_that_is_gone_is_named(hub, options, tmp_path):
+    fetch(REPO, "a.bin", endpoint=hub.endpoint, **options)
+    hub.commit = "1" * 40
+    with pytest.raises(HubFileMissing, match=f"revision {COMMIT}"):
+        fetch(REPO, "a.bin", endpoint=hub.endpoint, **options | {"cache_dir": tmp_path / "empty"})
 
 
 def test_a_missing_file_is_named(hub, options):

@@ -13,7 +13,8 @@ from PIL import Image, ImageCms
 
 from faceid.domain import Upload
 from faceid.errors import InvalidPhotos
-from faceid.faces.photos import LONGEST_SIDE, read_photo
+from faceid.faces.photos import read_photo
+from faceid.image_files import LONGEST_SIDE
 from faceid.limits import LIMITS
 
 ORIENTATION = 0x0112

@@ -82,6 +82,19 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded():
         read_input(encode(Image.new("1", (9000, 9000))))
 
 
+def test_a_jpeg_of_a_thousand_scans_is_refused_before_it_is_decoded():
+    whole = encode(Image.effect_noise((64, 64), 50), "JPEG", progressive=True).content
+    last = whole.rindex(b"\xff\xda")
+    with pytest.raises(InvalidRequest, match=r"^input_image: 'x\.jpg' .* scans"):
+        read_input(Upload("x.jpg", whole[:last] + whole[last:-2] * 1000 + b"\xff\xd9"))
+
+
+def test_sixteen_bits_are_scaled_to_eight():
+    grey = Image.fromarray(np.tile(np.array([0, 40 * 256, 200 * 256], np.uint16), (3, 1)))
+    assert read_input(encode(grey)).getpixel((1, 0)) == (40, 40, 40)
+    assert np.asarray(read_mask(encode(grey), (3, 3)))[0].tolist() == [0, 40, 200]
+
+
 def test_a_mask_is_white_where_it_is_opaque_and_bright():
     mask = Image.new("RGBA", (20, 10), (255, 255, 255, 0))
     mask.paste((255, 255, 255, 255), (10, 0, 20, 10))

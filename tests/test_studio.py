@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from faceid.base_models import find_base_model
-from faceid.domain import PictureFile, PromptFields, StepDone, TuneFields, Upload
+from faceid.domain import Picture, PictureFile, PromptFields, StepDone, TuneFields, Upload
 from faceid.errors import (
     Cancelled,
     FaceIDError,
@@ -175,6 +175,7 @@ def test_characteristics_fill_the_prompt(studio, astronaut):
         ({"text": "w", "aspect_ratio": "7:5"}, "16:9"),
         ({"text": "w", "aspect_ratio": "1:1", "w": 512}, "not both"),
         ({"text": "w", "true_cfg_scale": 3}, "needs a negative_prompt"),
+        ({"text": "w", "true_cfg_scale": "three"}, "true_cfg_scale: 'three' is not a number"),
         ({"text": "w", "base_model": "sdxl"}, "flux1-dev"),
     ],
 )
@@ -302,6 +303,25 @@ def test_a_failure_of_the_machine_is_told_plainly_and_remembered(make_studio):
     kept = studio._store.get_prompt("me", generation.prompt.id)
     assert "secret" not in str(caught.value)
     assert (kept.status, "secret" in kept.user_error) == ("failed", False)
+
+
+def test_what_paints_is_stopped_where_a_picture_cannot_be_kept(make_studio):
+    closed = threading.Event()
+
+    def paint(request):
+        (prompt,) = studio.list_prompts("me")
+        studio._store.delete_prompt("me", prompt.id)
+        try:
+            yield Picture(0, 1, Image.new("RGB", (8, 8)))
+        finally:
+            closed.set()
+
+    studio = make_studio(paint=paint)
+    job = studio.generate("me", PromptFields(text="woman", num_images=1)).job
+    with pytest.raises(NotFound) as caught:  # its traceback keeps every frame alive
+        list(job.events())
+    assert closed.is_set()
+    assert "There is no prompt" in str(caught.value)
 
 
 def test_a_reader_who_leaves_cancels_and_one_who_never_came_does_not(studio):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from faceid.bench.figures import FIGURES, Figure
-from faceid.bench.machine import describe_machine, has_cuda
+from faceid.bench.machine import describe_machine
+from faceid.cuda import has_cuda
 from faceid.errors import FaceIDError
 
 WIDTH, INDENT = 118, " " * 4
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None, figures: Sequence[Figure] = FIG
     if options.list:
         print("\n".join(f"{f.name:15}{f.promise:10} {f.what} ({f.source})" for f in figures))
         return 0
-    figures = [figure for figure in figures if options.names or has_cuda() or not figure.needs_cuda]
+    figures = [figure for figure in figures if options.names or not figure.needs_cuda or has_cuda(zero_gpu=False)]
     machine = describe_machine()
     if options.json:
         rows = list(_measure_each(figures))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from faceid.bench.figures import Measurement
+from faceid.bench.figures import Measurement, markdown_table
 from faceid.bench.generation import build_generator, build_request, time_works_in_turn
 from faceid.domain import GenerationRequest
 from faceid.flux.fast.enlarging import load_enlarger
@@ -72,7 +72,7 @@ def measure_plan(
 def table(rows: Sequence[Row]) -> list[str]:
     """Markdown, a line each."""
     cells = [(row.plan, str(row.asked), f"{row.drawing:.2f}", f"{row.used:.2f}", f"{row.off:.2f}") for row in rows]
-    return [f"| {' | '.join(line)} |" for line in (HEADER, ("---",) * len(HEADER), *cells)]
+    return markdown_table(HEADER, cells)
 
 
 def _draw(generator: FluxGenerator, request: GenerationRequest) -> None:

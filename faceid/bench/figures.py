@@ -1,6 +1,7 @@
 """The figures as data: name, unit, target, where the target comes from, what measures it. Knows no library."""
 
 import pkgutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -23,11 +24,11 @@ class Figure:
 
     name: str
     what: str
-    unit: str
-    target: float | None
-    inclusive: bool
-    source: str
     measured_by: str
+    source: str
+    unit: str = ""
+    target: float | None = None
+    inclusive: bool = True
     needs_cuda: bool = False
 
     def measure(self) -> Measurement:
@@ -48,153 +49,138 @@ class Figure:
         return f"{'≤' if self.inclusive else '<'} {self.target:g} {self.unit}".rstrip()
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table for a Measurement's `done`, a line each."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
 GOAL = "goal of the project, for 2 cores"
 KNOW = "no goal: to know it"
 
 FIGURES: tuple[Figure, ...] = (
     Figure(
-        name="adapter-step",
-        what="a step with the identity over one without: hidden 3072, 1024 image tokens, CPU, bfloat16",
-        unit="",
+        "adapter-step",
+        "a step with the identity over one without: hidden 3072, 1024 image tokens, CPU, bfloat16",
+        "faceid.bench.adapter_step:measure_adapter_step",
+        "goal of the project; by its multiplications the adapter is 2.4 % of such a step",
         target=1.04,
-        inclusive=True,
-        source="goal of the project; by its multiplications the adapter is 2.4 % of such a step",
-        measured_by="faceid.bench.adapter_step:measure_adapter_step",
     ),
     Figure(
-        name="tune",
-        what="a tune from one 1920 × 1080 photo, offline face pack, models warm",
+        "tune",
+        "a tune from one 1920 × 1080 photo, offline face pack, models warm",
+        "faceid.bench.use_cases:measure_tune",
+        GOAL,
         unit="s",
         target=1.0,
-        inclusive=True,
-        source=GOAL,
-        measured_by="faceid.bench.use_cases:measure_tune",
     ),
     Figure(
-        name="existing-tune",
-        what="face models called to create a tune that exists and to draw with it (counted)",
+        "existing-tune",
+        "face models called to create a tune that exists and to draw with it (counted)",
+        "faceid.bench.use_cases:count_existing_tune",
+        "goal of the project: a tune is a cached identity",
         unit="calls",
         target=0,
-        inclusive=True,
-        source="goal of the project: a tune is a cached identity",
-        measured_by="faceid.bench.use_cases:count_existing_tune",
     ),
     Figure(
-        name="fast",
-        what="one picture of `fast` in 8 steps, with an identity, saved",
+        "fast",
+        "one picture of `fast` in 8 steps, with an identity, saved",
+        "faceid.bench.use_cases:measure_fast",
+        GOAL,
         unit="s",
         target=1.5,
         inclusive=False,
-        source=GOAL,
-        measured_by="faceid.bench.use_cases:measure_fast",
     ),
     Figure(
-        name="import",
-        what="`import faceid.studio` in a fresh Python",
+        "import",
+        "`import faceid.studio` in a fresh Python",
+        "faceid.bench.processes:measure_import",
+        "goal of the project: the use cases load no engine",
         unit="s",
         target=0.3,
         inclusive=False,
-        source="goal of the project: the use cases load no engine",
-        measured_by="faceid.bench.processes:measure_import",
     ),
     Figure(
-        name="start",
-        what="`python app.py` to its first page, on an empty data folder",
+        "start",
+        "`python app.py` to its first page, on an empty data folder",
+        "faceid.bench.processes:measure_start",
+        GOAL,
         unit="s",
         target=15,
         inclusive=False,
-        source=GOAL,
-        measured_by="faceid.bench.processes:measure_start",
     ),
     Figure(
-        name="memory",
-        what="the app's peak memory with `fast`: start, tune, pictures",
+        "memory",
+        "the app's peak memory with `fast`: start, tune, pictures",
+        "faceid.bench.processes:measure_memory",
+        "goal of the project, for a small machine",
         unit="GB",
         target=1.5,
         inclusive=False,
-        source="goal of the project, for a small machine",
-        measured_by="faceid.bench.processes:measure_memory",
     ),
     Figure(
-        name="loop",
-        what="the denoise loop of `fast` with an identity over that of diffusers' own FluxPipeline",
-        unit="",
-        target=None,
-        inclusive=True,
-        source=KNOW,
-        measured_by="faceid.bench.generation:measure_loop",
+        "loop",
+        "the denoise loop of `fast` with an identity over that of diffusers' own FluxPipeline",
+        "faceid.bench.generation:measure_loop",
+        KNOW,
     ),
     Figure(
-        name="kept",
-        what="a request of `fast` with prompt and identity kept over one without",
-        unit="",
+        "kept",
+        "a request of `fast` with prompt and identity kept over one without",
+        "faceid.bench.generation:measure_kept",
+        "what is kept must save time",
         target=1,
         inclusive=False,
-        source="what is kept must save time",
-        measured_by="faceid.bench.generation:measure_kept",
     ),
     Figure(
-        name="faster",
-        what="a picture of `fast` with FirstBlockCache over one without, and how it changes the picture",
-        unit="",
+        "faster",
+        "a picture of `fast` with FirstBlockCache over one without, and how it changes the picture",
+        "faceid.bench.generation:measure_faster",
+        "what is called faster must be",
         target=1,
         inclusive=False,
-        source="what is called faster must be",
-        measured_by="faceid.bench.generation:measure_faster",
     ),
     Figure(
-        name="duration",
-        what="the seconds asked of ZeroGPU for drawing over those used, beside a reference plan; the worst of six",
-        unit="",
+        "duration",
+        "the seconds asked of ZeroGPU for drawing over those used, beside a reference plan; the worst of six",
+        "faceid.bench.duration:measure_duration",
+        "goal of the project: a visitor's quota must cover what is asked",
         target=1.3,
-        inclusive=True,
-        source="goal of the project: a visitor's quota must cover what is asked",
-        measured_by="faceid.bench.duration:measure_duration",
     ),
     Figure(
-        name="finishing",
-        what="all finishing steps of a 1024 px picture on the CPU, without what Flux draws: time, memory, as a table",
+        "finishing",
+        "all finishing steps of a 1024 px picture on the CPU, without what Flux draws: time, memory, as a table",
+        "faceid.bench.finishing:measure_finishing",
+        KNOW,
         unit="s",
-        target=None,
-        inclusive=True,
-        source=KNOW,
-        measured_by="faceid.bench.finishing:measure_finishing",
     ),
     Figure(
-        name="http-get",
-        what="p95 of 200 concurrent GET /tunes/:id over that of a bare FastAPI route with the same JSON, in turn",
-        unit="",
+        "http-get",
+        "p95 of 200 concurrent GET /tunes/:id over that of a bare FastAPI route with the same JSON, in turn",
+        "faceid.bench.http_calls:measure_get",
+        "goal of the project",
         target=3,
-        inclusive=True,
-        source="goal of the project",
-        measured_by="faceid.bench.http_calls:measure_get",
     ),
     Figure(
-        name="http-page",
-        what="the first page of GET /tunes with 100,000 tunes of one owner over that with 100",
-        unit="",
+        "http-page",
+        "the first page of GET /tunes with 100,000 tunes of one owner over that with 100",
+        "faceid.bench.http_calls:measure_first_page",
+        "goal of the project",
         target=2,
-        inclusive=True,
-        source="goal of the project",
-        measured_by="faceid.bench.http_calls:measure_first_page",
     ),
     Figure(
-        name="http-malformed",
-        what="what the app's memory grows by over 1,000 malformed bodies, each of which is refused with a 4xx",
+        "http-malformed",
+        "what the app's memory grows by over 1,000 malformed bodies, each of which is refused with a 4xx",
+        "faceid.bench.http_calls:measure_malformed",
+        "goal of the project: memory flat",
         unit="MB",
         target=20,
-        inclusive=True,
-        source="goal of the project: memory flat",
-        measured_by="faceid.bench.http_calls:measure_malformed",
     ),
     Figure(
-        name="gpu",
-        what="a picture of each base model on each rung of its memory ladder: seconds and peak memory, as a table",
+        "gpu",
+        "a picture of each base model on each rung of its memory ladder: seconds and peak memory, as a table",
+        "faceid.bench.gpu:measure_gpu",
+        KNOW,
         unit="s",
-        target=None,
-        inclusive=True,
-        source=KNOW,
-        measured_by="faceid.bench.gpu:measure_gpu",
         needs_cuda=True,
     ),
 )

@@ -19,7 +19,7 @@ from PIL import Image
 from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.GFPGAN import GFPGAN
 
-from faceid.bench.figures import Measurement
+from faceid.bench.figures import Measurement, markdown_table
 from faceid.bench.photo import PORTRAIT
 from faceid.bench.processes import read_peak_memory
 from faceid.bench.timing import time_once
@@ -106,11 +106,11 @@ def measure(step: str, side: int, work: Callable[[], object], *, times: int = 1)
 def table(costs: list[Cost]) -> list[str]:
     """Markdown, a line each."""
     whole = sum(cost.seconds for cost in costs)
-    lines = [HEADER, ("---",) * len(HEADER)]
+    rows = []
     for cost in costs:
         figures = (f"{cost.seconds:.2f}", f"{cost.peak / 2**20:.0f}", f"{cost.seconds / whole:.1%}")
-        lines.append((cost.step, f"{cost.side} px", *figures))
-    return [f"| {' | '.join(cells)} |" for cells in lines]
+        rows.append((cost.step, f"{cost.side} px", *figures))
+    return markdown_table(HEADER, rows)
 
 
 def _landmarks(side: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from faceid.base_models import BASE_MODELS, BaseModel, Rung
-from faceid.bench.figures import Measurement
+from faceid.bench.figures import Measurement, markdown_table
 from faceid.bench.timing import time_once
 from faceid.domain import GenerationRequest, WeightedIdentity
 from faceid.errors import FaceIDError, SetupError
@@ -72,11 +72,11 @@ def rungs(models: Sequence[BaseModel] = BASE_MODELS) -> Iterator[tuple[BaseModel
 
 def table(rows: Sequence[Row]) -> list[str]:
     """Markdown, a line each; a picture that could not be drawn has empty cells."""
-    lines = [HEADER, ("---",) * len(HEADER)]
+    lines = []
     for model, rung, cost in rows:
         figures = [f"{value:.1f}" if value is not None else "" for value in (cost.seconds, cost.peak_gb)]
         lines.append((f"`{model.slug}`", rung.name, str(model.default_steps), *figures))
-    return [f"| {' | '.join(cells)} |" for cells in lines]
+    return markdown_table(HEADER, lines)
 
 
 def measure_rung(

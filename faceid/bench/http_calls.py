@@ -22,7 +22,7 @@ from sqlalchemy import insert
 from faceid.bench.figures import Measurement
 from faceid.bench.malformed import make_malformed
 from faceid.bench.photo import make_photo
-from faceid.bench.processes import PATIENCE_SECONDS, RunningApp, find_free_port, run_app
+from faceid.bench.processes import PATIENCE_SECONDS, RunningApp, find_free_port, read_memory, run_app
 from faceid.domain import Tune
 from faceid.errors import SetupError
 from faceid.ids import new_id
@@ -134,6 +134,8 @@ def _wait_for_models(url: str) -> None:
             if answer.status_code == httpx.codes.CREATED:
                 client.delete(f"/tunes/{answer.json()['id']}")
                 return
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                raise SetupError(f"POST /tunes was answered {answer.status_code}: {answer.text}")
     raise SetupError(f"The models were not loaded within {PATIENCE_SECONDS} s.")
 
 
@@ -212,12 +214,3 @@ def _wait_until_answered(url: str, process: subprocess.Popen) -> None:
         except httpx.TransportError:
             time.sleep(0.05)  # not listening yet
     raise SetupError("The bare FastAPI route does not answer.")
-
-
-def read_memory(pid: int) -> int:
-    """The bytes that process has resident now. SetupError: not on Linux."""
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        raise SetupError("The memory of another process is read from /proc, which this system does not have.")
-    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024

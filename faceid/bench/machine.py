@@ -19,13 +19,6 @@ def describe_machine() -> dict[str, str | int | float]:
     }
 
 
-def has_cuda() -> bool:
-    """Whether there is a CUDA device."""
-    import torch
-
-    return torch.cuda.is_available()
-
-
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name where the system tells it, else its architecture."""
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []

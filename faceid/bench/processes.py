@@ -165,13 +165,22 @@ def make_tune_and_pictures(url: str, num_images: int = PICTURES, steps: int = ST
     )
 
 
-def read_peak_memory(pid: int) -> int:
-    """The most bytes that process ever had resident.
+def read_memory(pid: int) -> int:
+    """The bytes that process has resident now. SetupError: not on Linux, or no such process."""
+    return _read_status(pid, "VmRSS")
 
-    From /proc and not from getrusage: the ru_maxrss of a child begins at its parent's. SetupError: not on Linux.
+
+def read_peak_memory(pid: int) -> int:
+    """The most bytes that process ever had resident. SetupError as `read_memory`.
+
+    Not from getrusage: the ru_maxrss of a child begins at its parent's.
     """
+    return _read_status(pid, "VmHWM")
+
+
+def _read_status(pid: int, name: str) -> int:
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
-        raise SetupError("The peak memory of another process is read from /proc, which this system does not have.")
-    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        raise SetupError(f"The memory of a process is read from /proc, which has no {pid}: not on Linux, or it ended.")
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith(f"{name}:")]
     return int(line.split()[1]) * 1024

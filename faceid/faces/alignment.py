@@ -38,6 +38,12 @@ def estimate_transform(landmarks: np.ndarray) -> np.ndarray:
     return transform
 
 
+def align_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """Where `landmarks` (5, 2) of a photo lie in its FFHQ crop: (5, 2) xy px. ValueError as `estimate_transform`."""
+    transform = estimate_transform(landmarks)  # (2, 3)
+    return landmarks @ transform[:, :2].T + transform[:, 2]
+
+
 def align_face(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The face upright in the middle of an FFHQ crop.
 

@@ -19,13 +19,14 @@ from insightface.app.common import Face as InsightFace
 from PIL import Image
 
 from faceid.domain import Face, Upload
-from faceid.errors import InvalidPhotos, InvalidRequest, PhotoProblem, SetupError
+from faceid.errors import InvalidPhotos, PhotoProblem, SetupError
 from faceid.faces.alignment import align_face
 from faceid.faces.detection import Detection, Detector, detect_faces
 from faceid.faces.packs import FacePack
 from faceid.faces.photos import read_photo, refuse
 from faceid.faces.same_person import find_odd_ones
 from faceid.limits import LIMITS
+from faceid.validation import check_photo_count
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class FaceAnalyzer:
         InvalidRequest for no photo or more than 20; InvalidPhotos with an entry for every photo that cannot be used,
         and, unless `allow_different_people`, for every photo of somebody else than the rest.
         """
-        _check_number(uploads)
+        check_photo_count(len(uploads))
         read: dict[bytes, Face] = {}
         problems: dict[bytes, str] = {}
         for upload in uploads:
@@ -110,7 +111,7 @@ class FaceAnalyzer:
         faces = [dataclasses.replace(read[upload.content], photo=upload.name) for upload in uploads]
         if not allow_different_people:
             _check_same_person(faces)
-        logger.info("%d photos read, %d of them different", len(uploads), len(read))
+        logger.info("photos read: %d; sent more than once: %d", len(read), len(uploads) - len(read))
         return faces
 
     def _embed(self, rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -159,14 +160,6 @@ def session_options() -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
-
-
-def _check_number(uploads: Sequence[Upload]) -> None:
-    most = int(LIMITS["photos"].high)
-    if not uploads:
-        raise InvalidRequest("images: no photo was given; give at least one.", field="images")
-    if len(uploads) > most:
-        raise InvalidRequest(f"images: {len(uploads)} photos are too many; give at most {most}.", field="images")
 
 
 def _check_side(upload: Upload, detection: Detection) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from faceid import hub
 from faceid.domain import Face
 from faceid.errors import SetupError
-from faceid.faces.alignment import estimate_transform
+from faceid.faces.alignment import align_landmarks
 from faceid.faces.analyzer import FaceAnalyzer
 from faceid.faces.packs import FacePack, load_judge_pack
 from faceid.protocols import Likeness
@@ -67,8 +67,7 @@ class FaceJudge:
         """The judge's vector (D,) of a photo's face: of its aligned crop, whose landmarks are known."""
         if face.face_pack == self.name:
             return face.embedding
-        transform = estimate_transform(face.landmarks)  # (2, 3)
-        return self._analyzer.embed(face.aligned, face.landmarks @ transform[:, :2].T + transform[:, 2])
+        return self._analyzer.embed(face.aligned, align_landmarks(face.landmarks))
 
     def measure(self, picture: Image.Image, references: Sequence[np.ndarray]) -> Likeness:
         """The likeness of the picture's largest face to a person's vectors, one a photo.

@@ -85,9 +85,7 @@ def _decode_cells(graph: Graph) -> tuple[str, str]:
     half = graph.add("Mul", size, graph.constant(0.5))
     top_left, bottom_right = graph.add("Sub", centre, half), graph.add("Add", centre, half)
     swap = graph.integers(1, 0)  # y, x -> x, y
-    left_top = graph.add(
-        "Gather", graph.add("Neg", top_left), swap, axis=2
-    )  # distances, so towards the left is positive
+    left_top = graph.add("Gather", graph.add("Neg", top_left), swap, axis=2)  # distances: to the left is positive
     boxes = graph.add("Concat", left_top, graph.add("Gather", bottom_right, swap, axis=2), axis=2)  # (A, 4, 4)
 
     axis = graph.integers(2)

@@ -4,7 +4,6 @@ Owns where those weights are found, their hashes and the built folder. Neither p
 the other pkg_resources): only their files are read. Knows nothing of insightface or of photos.
 """
 
-import hashlib
 import importlib.util
 import json
 import logging
@@ -17,6 +16,7 @@ from huggingface_hub.utils import WeakFileLock
 from faceid.errors import SetupError
 from faceid.faces.offline_detector import write_detector
 from faceid.faces.offline_recogniser import write_recogniser
+from faceid.hub import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def _find_package_file(source: PackageFile) -> Path:
             f"Run: {INSTALL_COMMAND}"
         )
     path = Path(spec.submodule_search_locations[0]) / source.path
-    found = _hash_file(path) if path.is_file() else "no such file"
+    found = sha256_of(path) if path.is_file() else "no such file"
     if found != source.sha256:
         raise SetupError(
             f"{path} is not the file of {source.requirement}: sha256 {found}, expected {source.sha256}. "
@@ -90,7 +90,7 @@ def _build(target: Path, centerface: Path, dlib_resnet: Path) -> None:
         draft.mkdir()
         write_detector(centerface, draft / DETECTOR_FILE)
         write_recogniser(dlib_resnet, draft / RECOGNISER_FILE)
-        checksums = {name: _hash_file(draft / name) for name in (DETECTOR_FILE, RECOGNISER_FILE)}
+        checksums = {name: sha256_of(draft / name) for name in (DETECTOR_FILE, RECOGNISER_FILE)}
         (draft / CHECKSUMS_FILE).write_text(json.dumps(checksums, indent=2))
         if target.exists():
             target.rename(Path(draft_folder) / "replaced")
@@ -107,12 +107,7 @@ def _is_intact(folder: Path) -> bool:
     except ValueError:
         logger.warning("%s is damaged; the offline face pack is built again", checksums)
         return False
-    intact = expected == {path.name: _hash_file(path) for path in folder.glob("*.onnx")}
+    intact = expected == {path.name: sha256_of(path) for path in folder.glob("*.onnx")}
     if not intact:
         logger.warning("%s does not match its checksums; the offline face pack is built again", folder)
     return intact
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

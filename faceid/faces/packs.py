@@ -14,6 +14,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from faceid import hub
+from faceid.base_models import FACE_FILES, FACE_PACK_WEIGHTS
 from faceid.errors import SetupError
 from faceid.faces import offline_recogniser
 from faceid.faces.offline_pack import INSTALL_COMMAND, load_offline_pack
@@ -21,11 +22,9 @@ from faceid.settings import FACE_PACKS
 
 logger = logging.getLogger(__name__)
 
-ANTELOPEV2_REPO = "DIAMONIK7777/antelopev2"
-AURAFACE_REPO = "fal/AuraFace-v1"
+ANTELOPEV2_REPO, AURAFACE_REPO = (FACE_PACK_WEIGHTS[name].repo for name in ("antelopev2", "auraface-v1"))
 ANTELOPEV2_DIM = 512  # AuraFace's too
-DETECTOR_FILE = "scrfd_10g_bnkps.onnx"
-RECOGNISER_FILE = "glintr100.onnx"
+DETECTOR_FILE, RECOGNISER_FILE = FACE_FILES
 NESTED_FOLDER = "antelopev2"  # mirrors of the official zip keep the folder it has inside
 DETECTOR_OUTPUTS = 9  # score, box and points at three strides
 RECOGNISER_SIDE = 112

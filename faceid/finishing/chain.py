@@ -18,10 +18,7 @@ from faceid.flux.redrawing import Work
 
 NO_FACE = "In picture {number} no face was found: it stays as it was drawn."
 NO_SMALL_FACE = "Picture {number} has no small face: it stays as it was drawn."
-TILE_SEED, FACE_SEED = (
-    1_000_003,
-    2_000_003,
-)  # far from the seeds of other pictures: tiles and faces get noise of their own
+TILE_SEED, FACE_SEED = 1_000_003, 2_000_003  # far from other pictures' seeds: tiles and faces get noise of their own
 
 
 class FinishingChain:

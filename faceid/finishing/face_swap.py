@@ -18,7 +18,7 @@ from PIL import Image
 
 from faceid.domain import Face
 from faceid.errors import SetupError
-from faceid.faces.alignment import estimate_transform
+from faceid.faces.alignment import align_landmarks
 from faceid.faces.analyzer import session_options
 from faceid.faces.detection import Detection
 from faceid.faces.finder import OncePerProcess
@@ -40,10 +40,8 @@ class SwapReader:
 
     def embed_reference(self, face: Face) -> np.ndarray:
         """(512,) float32, not normalised: of the aligned crop, whose landmarks are known."""
-        transform = estimate_transform(face.landmarks)  # (2, 3)
-        landmarks = face.landmarks @ transform[:, :2].T + transform[:, 2]
         bgr = np.ascontiguousarray(face.aligned[..., ::-1])
-        return np.asarray(self._recogniser().get(bgr, InsightFace(kps=landmarks)), np.float32)
+        return np.asarray(self._recogniser().get(bgr, InsightFace(kps=align_landmarks(face.landmarks))), np.float32)
 
 
 class FaceSwap:

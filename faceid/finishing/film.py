@@ -52,10 +52,10 @@ def grade_colors(picture: Image.Image, film: str) -> Image.Image:
     return Image.fromarray(cv2.LUT(pixels, curves))
 
 
-def add_grain(picture: Image.Image, seed: int, strength: float = 1.0) -> Image.Image:
+def add_grain(picture: Image.Image, seed: int) -> Image.Image:
     """The picture with grain that `seed` decides, the same in all channels, faint in black and in white.
 
-    Grains grow with the picture, so that they look alike at any size; `strength` 1 is a deviation of 9 of 255.
+    Grains grow with the picture, so that they look alike at any size; GRAIN is their deviation in the middle tones.
     """
     pixels = np.asarray(picture.convert("RGB"))
     height, width = pixels.shape[:2]
@@ -63,9 +63,7 @@ def add_grain(picture: Image.Image, seed: int, strength: float = 1.0) -> Image.I
     noise = _grains(round(height / scale), round(width / scale), seed)
     if scale > 1:
         noise = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-    noise *= strength
-    luma = cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), _grain_of_tone())
-    noise *= luma
+    noise *= cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), _grain_of_tone())
     return Image.fromarray(cv2.add(pixels, cv2.merge([noise] * 3), dtype=cv2.CV_8U))
 
 
@@ -93,8 +91,7 @@ def _mixer(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _s_curve(tones: np.ndarray, slope: float) -> np.ndarray:
     """Tones 0 to 1 through a curve of that slope at 0.5 that keeps 0, 0.5 and 1."""
-    power = slope
-    low, high = 0.5 * (2 * tones) ** power, 1 - 0.5 * (2 * (1 - tones)) ** power
+    low, high = 0.5 * (2 * tones) ** slope, 1 - 0.5 * (2 * (1 - tones)) ** slope
     return np.where(tones < 0.5, low, high)
 
 

@@ -7,7 +7,7 @@ from faceid import hub
 from faceid.faces.finder import FaceFinder
 from faceid.finishing.chain import FinishingChain
 from faceid.finishing.super_resolution import SuperResolution
-from faceid.finishing.weights import Networks, load_networks
+from faceid.finishing.weights import Networks, load_networks, steps_with_weights
 from faceid.flux.fast.enlarging import load_enlarger
 from faceid.flux.loading import Loaded
 from faceid.settings import Settings
@@ -18,13 +18,14 @@ def load_finishing(settings: Settings, loaded: Loaded, *, fetch: Callable[..., P
 
     They lie where the base models do. A base model whose weights come with the project enlarges with its own upscaler.
     """
+    base_models = [engine.base_model for engine in loaded.engines]
     networks = load_networks(
+        steps_with_weights(base_models),
         lock_dir=settings.data_dir / "packs",
         offline=settings.face_pack == "offline",
         accept_inswapper=settings.accept_inswapper,
-        device="cuda" if any(engine.base_model.needs_cuda for engine in loaded.engines) else "cpu",
+        device="cuda" if any(model.needs_cuda for model in base_models) else "cpu",
         token=settings.hf_token,
-        without=() if any(engine.base_model.repo for engine in loaded.engines) else ("super_resolution",),
         fetch=fetch,
     )
     find_faces = FaceFinder(loaded.pack)

@@ -5,17 +5,18 @@ the app starts, and the step says why it is off.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
 
 from faceid import hub
-from faceid.base_models import FINISHING_WEIGHTS
+from faceid.base_models import FINISHING_WEIGHTS, BaseModel
 from faceid.errors import SetupError
 from faceid.finishing.face_correct import FaceCorrect
 from faceid.finishing.face_swap import FaceSwap, SwapReader
@@ -24,8 +25,16 @@ from faceid.finishing.super_resolution import SCALE, SuperResolution
 logger = logging.getLogger(__name__)
 
 # What spandrel and those below it raise for a file that is damaged, is another's, or holds code.
-KINDS = (ValueError, RuntimeError, OSError, LookupError, EOFError)
-DAMAGE = (UnsupportedModelError, UnpicklingError, SafetensorError, *KINDS)
+DAMAGE = (
+    UnsupportedModelError,
+    UnpicklingError,
+    SafetensorError,
+    ValueError,
+    RuntimeError,
+    OSError,
+    LookupError,
+    EOFError,
+)
 NOT_ACCEPTED = (
     "its weights are for non-commercial research only. Whoever runs this app accepts that with "
     "FACEID_ACCEPT_INSWAPPER=true"
@@ -44,32 +53,39 @@ class Networks:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_networks(
+def steps_with_weights(base_models: Iterable[BaseModel]) -> list[str]:
+    """The finishing steps that load weights beside `base_models`: those of the project bring their own upscaler."""
+    own_upscaler = all(model.repo is None for model in base_models)
+    return [name for name in FINISHING_WEIGHTS if name != "super_resolution" or not own_upscaler]
+
+
+def fetch_weights(
+    name: str,
     *,
     lock_dir: Path,
     offline: bool,
     accept_inswapper: bool,
-    device: str = "cpu",
     token: str | None = None,
-    without: Collection[str] = (),
     fetch: Callable[..., Path] = hub.fetch,
-) -> Networks:
-    """Everything that can be had: torch networks on `device`, ONNX files for the CPU.
+) -> list[Path]:
+    """The files of the finishing step `name`, in the order of FINISHING_WEIGHTS.
 
-    `offline`: the Hub is not asked. Licences that were not accepted are not downloaded, nor steps `without` which all
-    base models do.
+    SetupError: the licence was not accepted, the Hub is not to be asked (`offline`), or as `fetch`.
     """
+    if name == "face_swap" and not accept_inswapper:
+        raise SetupError(NOT_ACCEPTED)
+    if offline:
+        raise SetupError(NOT_ASKED)
+    named = [(weights.repo, filename) for weights in FINISHING_WEIGHTS[name] for filename in weights.files]
+    return [fetch(repo, filename, lock_dir=lock_dir, token=token) for repo, filename in named]
+
+
+def load_networks(steps: Iterable[str] = tuple(FINISHING_WEIGHTS), *, device: str = "cpu", **options: Any) -> Networks:
+    """What can be had for `steps`: torch networks on `device`, ONNX files for the CPU; `options` as `fetch_weights`."""
     loaded, missing = {}, {}
-    for name, weights in FINISHING_WEIGHTS.items():
-        if name in without:
-            continue
+    for name in steps:
         try:
-            if name == "face_swap" and not accept_inswapper:
-                raise SetupError(NOT_ACCEPTED)
-            if offline:
-                raise SetupError(NOT_ASKED)
-            files = [fetch(w.repo, filename, lock_dir=lock_dir, token=token) for w in weights for filename in w.files]
-            loaded |= LOADERS[name](files, device)
+            loaded |= LOADERS[name](fetch_weights(name, **options), device)
         except SetupError as error:
             missing[name] = str(error).rstrip(".")
             logger.info("%s is off: %s", name, error)

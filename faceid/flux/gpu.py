@@ -14,6 +14,7 @@ from spaces.config import Config
 
 from faceid.domain import GenerationRequest, Picture, StepDone
 from faceid.errors import Unavailable, UserError
+from faceid.finishes import FinishStep
 from faceid.flux.finishing_seconds import finishing_seconds
 from faceid.flux.redrawing_steps import drawn_steps
 
@@ -103,7 +104,7 @@ def _pace(request: GenerationRequest) -> Pace:
     return PACES.get(request.base_model, FLUX_PACE)
 
 
-def generate_on_gpu(request: GenerationRequest) -> Iterator[StepDone | Picture]:
+def generate_on_gpu(request: GenerationRequest) -> Iterator[StepDone | FinishStep | Picture]:
     """The steps and pictures of `request`, from the generator registered for its base model.
 
     Closing it stops the work within one step. Unavailable: the base model is not loaded, or what the generator could
@@ -125,14 +126,14 @@ def generate_on_gpu(request: GenerationRequest) -> Iterator[StepDone | Picture]:
 
 
 @spaces.GPU(duration=estimate_duration)
-def _draw(request: GenerationRequest) -> Iterator[StepDone | Picture | Refusal]:
+def _draw(request: GenerationRequest) -> Iterator[StepDone | FinishStep | Picture | Refusal]:
     """What runs on the GPU. A ZeroGPU worker hears of no deletion: it keeps nothing from one request to the next."""
     yield from draw_once(_generators[request.base_model], request, keep=not Config.zero_gpu)
 
 
 def draw_once(
     generator: "FluxGenerator", request: GenerationRequest, *, keep: bool
-) -> Iterator[StepDone | Picture | Refusal]:
+) -> Iterator[StepDone | FinishStep | Picture | Refusal]:
     """`request`, what cannot be done as a value; afterwards, unless `keep`, nothing of it stays in the generator."""
     try:
         yield from generator.generate(request)

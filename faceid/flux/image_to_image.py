@@ -19,6 +19,16 @@ from faceid.starting_pictures import StartingPicture
 EDGE = 128  # of the longer side: how soft a mask's edge becomes
 
 
+def on_step_end(tell: Callable[[int], None]) -> Callable[..., dict[str, Tensor]]:
+    """diffusers' `callback_on_step_end` that tells the number, from 1, of every step that is done."""
+
+    def told(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        tell(step + 1)
+        return tensors
+
+    return told
+
+
 class LabelledPasses:
     """A transformer whose calls enter `cache_context` by turns: `cond`, and with true CFG `uncond` after it."""
 
@@ -89,11 +99,6 @@ class ImageToImage:
         steps = count_steps(num_inference_steps, strength)
         if not steps:
             return picture
-
-        def told(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            tell(step + 1, steps)
-            return tensors
-
         self._passes.begin(true_cfg=true_cfg_scale > 1)
         redrawing, masked = (self._whole, {}) if mask is None else (self._part, {"mask_image": mask})
         output = redrawing(
@@ -106,7 +111,7 @@ class ImageToImage:
             height=picture.height,
             num_inference_steps=num_inference_steps,
             generator=torch.Generator("cpu").manual_seed(seed),  # the same noise on every device
-            callback_on_step_end=told,
+            callback_on_step_end=on_step_end(lambda step: tell(step, steps)),
             **options,
         )
         return output.images[0]

@@ -135,7 +135,7 @@ def _load_flux(
     # 3. One pipeline after the other; of a family the first brings what they share
     engines, shared = [], {}
     for base_model in base_models:
-        parts = shared.setdefault(base_model.family or base_model.slug, {})
+        parts = shared.setdefault(base_model.lane, {})
         folder = sources.download(base_model.repo, lock_dir=lock_dir, token=token, without=tuple(parts))
         pipeline = load_pipeline(folder, rung, parts)
         parts |= {name: pipeline.components[name] for name in SHARED_COMPONENTS}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from faceid.domain import GenerationRequest
 from faceid.flux.first_block_cache import skip_blocks_from
-from faceid.flux.image_to_image import ImageToImage
+from faceid.flux.image_to_image import ImageToImage, on_step_end
 from faceid.flux.redrawing_steps import drawn_steps
 
 
@@ -58,16 +58,12 @@ class Sampler:
         tell: Callable[[int], None],
         **options: Any,
     ) -> Image.Image:
-        def told(pipeline: FluxPipeline, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            tell(step + 1)
-            return tensors
-
         output = self.pipeline(
             **texts,
             width=request.width,
             height=request.height,
             generator=torch.Generator("cpu").manual_seed(seed),  # the same noise on every device
-            callback_on_step_end=told,
+            callback_on_step_end=on_step_end(tell),
             **options,
         )
         return output.images[0]

@@ -11,7 +11,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HTTPError
 
 from faceid.errors import SetupError
-from faceid.hub import fetch
+from faceid.hub import fetch, gated
 
 INDEX = "model_index.json"
 # The diffusers layout; without the single-file checkpoints that lie beside it in black-forest-labs' repositories.
@@ -36,7 +36,6 @@ def download_pipeline(
     full disk, files that are missing.
     """
     commit = fetch(repo, INDEX, lock_dir=lock_dir, token=token, cache_dir=cache_dir, endpoint=endpoint).parent.name
-    page = f"https://huggingface.co/{repo}"
     try:
         folder = snapshot_download(
             repo,
@@ -48,13 +47,11 @@ def download_pipeline(
             ignore_patterns=[f"{component}/*" for component in without],
         )
     except GatedRepoError as error:
-        raise SetupError(
-            f"{repo} is gated: accept its licence at {page}, then set HF_TOKEN of that account."
-        ) from error
+        raise gated(repo) from error
     except (HTTPError, OSError) as error:
         raise SetupError(
             f"{repo} could not be downloaded as a whole ({type(error).__name__}): check the network and the free disk "
-            f"space (34 GB), and that its licence is accepted at {page} by HF_TOKEN's account."
+            f"space (34 GB), and that its licence is accepted at https://huggingface.co/{repo}."
         ) from error
     if missing := missing_files(Path(folder), without):
         raise SetupError(

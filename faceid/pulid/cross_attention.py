@@ -28,14 +28,10 @@ class IdentityCrossAttention(nn.Module):
         self.to_kv = nn.Linear(kv_dim, inner_dim * 2, bias=False)
         self.to_out = nn.Linear(inner_dim, dim, bias=False)
 
-    def project(self, tokens: Tensor, weight: Weight = 1.0) -> tuple[Tensor, Tensor]:
-        """Keys and values of `tokens` (B, N, kv_dim), each (B, heads, N, dim_head); they serve a whole generation.
-
-        `weight` is one number or one per sample. `to_out` is linear without a bias, so the weight is folded into the
-        values: w * to_out(a v) = to_out(a (w v)). With one row of tokens and B weights the values have B rows.
-        """
+    def project(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of `tokens` (B, N, kv_dim), each (B, heads, N, dim_head); they serve a whole generation."""
         key, value = self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)  # (B, N, heads * dim_head) each
-        return self._split_heads(key).contiguous(), weigh(self._split_heads(value), weight)
+        return self._split_heads(key).contiguous(), self._split_heads(value).contiguous()
 
     def forward(self, hidden_states: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """What to add to `hidden_states` (B, L, dim), same shape. `key` and `value` have B rows or one for all."""
@@ -53,7 +49,8 @@ class IdentityCrossAttention(nn.Module):
 def weigh(value: Tensor, weight: Weight) -> Tensor:
     """`value` (B, heads, N, dim_head) times one number or one per sample, in its own dtype.
 
-    Weighing what was projected at 1 gives the bits of projecting with the weight.
+    `to_out` is linear without a bias, so the identity's weight goes into the values: w * to_out(a v) = to_out(a (w v)).
+    With one row of values and B weights the result has B rows.
     """
     scale = torch.as_tensor(weight, dtype=torch.float32, device=value.device).reshape(-1, 1, 1, 1)
     return (value * scale).to(value.dtype)

@@ -3,7 +3,6 @@
 Knows repositories, files and keys; `fetch` (faceid.hub) knows caches, locks and hashes.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from faceid.base_models import PULID_FLUX
+from faceid.base_models import ADAPTER_WEIGHTS, PARSER_FILE, PULID_FLUX
 from faceid.domain import IdentityKey
 from faceid.errors import SetupError
 from faceid.hub import fetch as fetch_from_hub
+from faceid.hub import sha256_of
 from faceid.pulid.cross_attention import IdentityCrossAttention
 from faceid.pulid.encoder import IdentityEncoder
 from faceid.pulid.face_encoder import PuLIDFaceEncoder
@@ -29,11 +29,9 @@ from faceid.pulid.vision_tower import VisionTower
 
 logger = logging.getLogger(__name__)
 
-PULID_REPO, PULID_FILE = "guozinan/PuLID", "pulid_flux_v0.9.1.safetensors"
-TOWER_REPO, TOWER_FILE = "timm/eva02_large_patch14_clip_336.merged2b_s6b_b61k", "open_clip_model.safetensors"
+(PULID_REPO, (PULID_FILE,)), (TOWER_REPO, (TOWER_FILE,)) = ((w.repo, w.files) for w in ADAPTER_WEIGHTS[PULID_FLUX])
 FACE_PACK = "antelopev2"  # whose vectors PuLID-FLUX was trained on
 ENCODER_PREFIX, CROSS_ATTENTION_PREFIX = "pulid_encoder.", "pulid_ca."
-PARSER_FILE = "parsing_resnet18.onnx"
 
 
 class Fetch(Protocol):
@@ -86,7 +84,7 @@ def load_pulid_flux(
     encoder.load_state_dict({name: weight.float() for name, weight in encoder_state.items()}, assign=True)
     tower = load_vision_tower(fetch, lock_dir=lock_dir, token=token, config=architecture.tower)
     parser = (load_parser or load_face_parser)()
-    key = IdentityKey(f"{PULID_FLUX}@{_sha256(path)[:12]}", FACE_PACK)
+    key = IdentityKey(f"{PULID_FLUX}@{sha256_of(path)[:12]}", FACE_PACK)
     face_encoder = PuLIDFaceEncoder(key, tower, encoder.requires_grad_(False), parser)
     return PuLIDFlux(key, face_encoder, cross_attentions)
 
@@ -162,8 +160,3 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise SetupError(f"{path.name} cannot be read as safetensors: {error}. Delete it and start again.") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
