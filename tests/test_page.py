@@ -15,6 +15,7 @@ if CHROMIUM is None:
 from playwright.sync_api import Page, expect, sync_playwright  # noqa: E402
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+at_a_desk = pytest.mark.parametrize("page", ["desk"], indirect=True)  # where the width makes no difference
 PATIENCE = 60_000  # ms; never waited for where things go well
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
@@ -34,12 +35,20 @@ def page_url(tmp_path_factory):
         yield url
 
 
+@pytest.fixture(scope="module")
+def visitors(browser):
+    """Somebody at a desk and somebody with a phone: browsers that have been here before, but for the first time."""
+    schemes = {"desk": "light", "phone": "dark"}
+    visitors = {name: browser.new_context(viewport=SIZES[name], color_scheme=schemes[name]) for name in SIZES}
+    yield visitors
+    for context in visitors.values():
+        context.close()
+
+
 @pytest.fixture(params=SIZES)
-def page(request, browser, page_url):
+def page(request, visitors, page_url):
     """The page, loaded. Afterwards: nothing was asked of another machine, no script failed."""
-    scheme = "dark" if request.param == "phone" else "light"
-    context = browser.new_context(viewport=SIZES[request.param], color_scheme=scheme)
-    page = context.new_page()
+    page = visitors[request.param].new_page()
     page.set_default_timeout(PATIENCE)
     requested, complaints = [], []
     page.on("request", lambda asked: requested.append(asked.url))
@@ -47,7 +56,7 @@ def page(request, browser, page_url):
     page.goto(page_url)
     expect(page.locator("#people")).to_contain_text(re.compile(r"No tune yet|\w"), timeout=PATIENCE)
     yield page
-    context.close()
+    page.close()
     assert complaints == []
     assert [url for url in requested if not url.startswith((page_url, "data:", "blob:"))] == []
 
@@ -118,6 +127,7 @@ def test_a_person_makes_a_tune_draws_with_it_and_deletes_it(page, astronaut_path
     assert no_overflow(page)
 
 
+@at_a_desk
 def test_an_idea_draws_on_the_first_click(page):
     page.get_by_text("black and white photo, studio").first.click()
     expect(page.locator("#progress")).to_contain_text("4 pictures are done", timeout=PATIENCE)
@@ -125,6 +135,7 @@ def test_an_idea_draws_on_the_first_click(page):
     delete_tune(page, "Example: astronaut")
 
 
+@at_a_desk
 def test_what_is_wrong_is_said_where_one_looks(page, tmp_path, astronaut_path):
     page.locator("#prompt textarea").fill("<faceid:17:9> woman")
     page.locator("#generate").click()
@@ -142,6 +153,7 @@ def test_what_is_wrong_is_said_where_one_looks(page, tmp_path, astronaut_path):
     assert page.locator("#photos-seen b b, #create-result b").count() == 0
 
 
+@at_a_desk
 def test_cancel_stops_and_the_next_one_runs(page):
     page.locator("#prompt textarea").fill("a woman")
     page.locator("#num-images input[type=number]").fill("8")
@@ -196,6 +208,7 @@ def test_finishing_is_offered_or_off_with_the_reason_and_a_picture_s_settings_co
     assert no_overflow(page)
 
 
+@at_a_desk
 def test_a_picture_to_start_from(page, astronaut_path):
     page.locator("#start > button").click()
     page.locator("#input-image input[type=file]").set_input_files(astronaut_path)
