@@ -21,6 +21,7 @@ from faceid.errors import FaceIDError
 from faceid.fetching import Fetcher
 from faceid.flux import gpu
 from faceid.jobs import JobQueue
+from faceid.limits import LIMITS
 from faceid.loading import Loading, Models
 from faceid.rounds import Rounds
 from faceid.settings import Settings
@@ -39,18 +40,20 @@ from faceid.web.uploads import sweep_uploads, uploads_full
 
 def compose(settings: Settings, resources: ExitStack) -> tuple[gr.Blocks, Callable[[], None]]:
     """The app as Blocks, and what loads the models behind it; what both hold open is closed with `resources`."""
+    # 1. Where everything lies
     folder = settings.data_dir
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # Gradio's components read it when they are made
     gr.set_static_paths([folder / PICTURES_FOLDER])  # served from where they are: a copy could outlive its tune
-    on_gpu = has_cuda(zero_gpu=Config.zero_gpu)
-    base_models = choose_base_models(settings.base_model, settings.base_models, cuda=on_gpu)
     backup = Backup(folder / DATABASE_FILE, settings.backup_dir) if settings.backup_dir else None
     if backup:
         backup.restore_if_empty()
         resources.enter_context(closing(backup))
-    loading, notices = Loading(), Notices(base_models, device="the GPU" if on_gpu else "the CPU")
     store = resources.enter_context(closing(TuneStore.open(folder)))
+    # 2. The use cases, and the models that they wait for
+    cuda = has_cuda(zero_gpu=Config.zero_gpu)
+    base_models = choose_base_models(settings.base_model, settings.base_models, cuda=cuda)
+    loading, notices = Loading(), Notices(base_models)
     studio = Studio(
         store=store,
         loading=loading,
@@ -79,8 +82,10 @@ def compose(settings: Settings, resources: ExitStack) -> tuple[gr.Blocks, Callab
         notices.know(loaded.pack, loaded.judge)
         loading.finish(Models(loaded.faces, encoders, loaded.judge, networks.swap_reader, networks.missing))
 
+    # 3. What is done by nobody's request
     sweep_uploads(older_than=0)  # what a process that was killed left there
     resources.enter_context(closing(Rounds(studio.delete_expired, sweep_uploads)))
+    # 4. The ways in: HTTP, which prompts of an earlier process are announced by, and the page
     owners = Owners(
         secret=settings.secret(),
         local=settings.local,
@@ -104,7 +109,7 @@ LAUNCH = {
     "ssr_mode": False,  # a Node proxy would answer the HTTP API's routes
     "show_error": True,
     "run_history": False,
-    "max_file_size": "20mb",
+    "max_file_size": int(LIMITS["photo_bytes"].high),
     "max_threads": 100,
     "theme": THEME,
     "css": CSS,

@@ -43,5 +43,7 @@ prompt = response.json()
 
 while prompt["status"] not in ("done", "failed"):
     time.sleep(1)
-    prompt = requests.get(prompt["url"], headers=headers).json()
+    response = requests.get(prompt["url"], headers=headers)
+    response.raise_for_status()
+    prompt = response.json()
 print(f"tune {tune['id']}: {prompt['status']},", prompt["images"] or prompt["user_error"])

@@ -59,6 +59,13 @@ def test_a_style_and_a_starting_picture(client, tune, astronaut_path, app_folder
     assert not list((app_folder / "uploads").rglob("astronaut*"))
 
 
+def test_a_refused_call_leaves_no_upload_behind(app_url, astronaut_path, app_folder):
+    stranger = Client(app_url, headers={"X-FaceID-Key": "short"}, verbose=False)
+    with pytest.raises(AppError, match="at least 20"):
+        stranger.predict("woman", input_image=handle_file(astronaut_path), api_name="/generate")
+    assert not list((app_folder / "uploads").rglob("astronaut*"))
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [

@@ -22,7 +22,8 @@ from visitors import Refused, Visitor, drawn, files
 
 from faceid.domain import PromptFields, TuneFields, Upload
 from faceid.errors import InvalidPhotos, InvalidRequest
-from faceid.faces.photos import LONGEST_SIDE, MOST_SCANS, read_photo
+from faceid.faces.photos import read_photo
+from faceid.image_files import LONGEST_SIDE, MOST_SCANS
 from faceid.validation import check_characteristics, check_id, check_kinds, check_number, check_text, check_tune_fields
 from faceid.web.rest_files import media_type
 

@@ -55,7 +55,7 @@ def test_a_studio_that_is_not_ready_lists_and_refuses(make_studio, tune, astrona
 
 
 def test_the_notices_say_what_is_known(face_pack):
-    notices = Notices(FAST, device="the CPU")
+    notices = Notices(FAST)
     assert notices.status().startswith("Loading **")
     assert "face pack" not in notices.licences()
     notices.know(face_pack, None)

@@ -23,6 +23,8 @@ def test_one_user_on_loopback_needs_no_key(host):
         {},
         {"host": "evil.example:7860"},
         {"host": "127.0.0.1.evil.example"},
+        {"host": "["},
+        HERE | {"origin": "http://["},
         HERE | {"origin": "https://evil.example"},
         HERE | {"origin": "null"},
         HERE | {"origin": "http://127.0.0.1:9999"},

@@ -7,7 +7,7 @@ import pytest
 from faceid.base_models import find_base_model
 from faceid.domain import PictureFile, StepDone
 from faceid.protocols import Likeness
-from faceid.web.presenting import LIKENESS, caption, licences_text, progress_of, status_text
+from faceid.web.presenting import LIKENESS, caption, licences_text, loading_text, progress_of, status_text
 
 FAST = [find_base_model("fast")]
 
@@ -40,10 +40,17 @@ def test_progress_of_a_choice_does_not_fall_back():
     )  # fmt: skip
 
 
+def test_the_status_says_where_each_model_draws():
+    both = [find_base_model("flux1-dev"), *FAST]
+    where = "**FLUX.1 [dev]** on the GPU and **fast** on the CPU"
+    assert loading_text(both).startswith(f"Loading {where}.")
+    assert status_text(both, pack="antelopev2", pack_note="").startswith(f"Drawing with {where}, ")
+
+
 def test_the_status_names_the_judge_and_the_foot_its_licence():
-    status = status_text(FAST, device="the CPU", pack="antelopev2", pack_note="", judge="auraface-v1")
+    status = status_text(FAST, pack="antelopev2", pack_note="", judge="auraface-v1")
     assert "likeness judged by *auraface-v1*" in status
-    assert "likeness not judged" in status_text(FAST, device="the CPU", pack="offline", pack_note="")
+    assert "likeness not judged" in status_text(FAST, pack="offline", pack_note="")
     foot = licences_text(FAST, pack="antelopev2", pack_licence="research", judge_licence="AuraFace-v1: Apache-2.0")
     assert "judge: AuraFace-v1: Apache-2.0" in foot
     assert "judge" not in licences_text(FAST, pack="offline", pack_licence="MIT", judge_licence="MIT")

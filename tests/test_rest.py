@@ -46,8 +46,10 @@ def failing(calls, error: Exception) -> RestCalls:
     """The same, where every look at tunes raises `error`."""
 
     class Failing(type(calls.studio)):
-        def list_tunes(self, owner, **filters):
+        def list_tunes(self, *_, **filters):
             raise error
+
+        get_tune = list_tunes
 
     calls.studio.__class__ = Failing
     return calls
@@ -103,7 +105,12 @@ def test_an_error_nobody_foresaw_leaks_nothing_not_even_to_the_log(calls, caplog
     refused(answer, 500)
     assert "secret" not in answer.text
     assert "secret" not in caplog.text
-    assert "RuntimeError" in caplog.text
+    assert "GET /tunes failed: RuntimeError" in caplog.text
+
+
+def test_the_log_of_an_error_names_the_route_not_the_path(calls, caplog):
+    refused(failing(calls, RuntimeError()).client.get("/tunes/135297048731921.json"), 500)
+    assert "GET /tunes/{tune_id} failed: RuntimeError" in caplog.text
 
 
 def test_a_full_disk_is_507(calls):
@@ -143,6 +150,9 @@ def test_the_openapi_describes_every_route_with_examples(calls):
         assert operation["description"], path
         if path.startswith(("/tunes", "/prompts")):
             assert {"401", "404"} <= set(operation["responses"]), path
+        if method == "PATCH":
+            example = operation["requestBody"]["content"]["application/json"]["example"]
+            assert set(example["tune"]) == {"title", "name"}  # nothing that cannot be changed
         if method == "POST":
             content = operation["requestBody"]["content"]
             assert content["application/json"]["example"]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from queue import Queue
 from threading import Event
 
@@ -326,3 +327,11 @@ def test_a_picture_that_was_given_is_remembered_for_a_restart(astronaut):
     assert (recalled.seed, recalled.base_model, words) == (7, "fast", "woman")
     assert fingerprint_request(fields, fast) is None
     assert fingerprint_request(recalled, fast) == fingerprint_request(recalled, fast)
+
+
+def test_a_zero_that_was_given_is_remembered_for_a_restart():
+    zeros = {"seed": 0, "cfg_scale": 0.0, "identity_start": 0.0, "true_cfg_start": 0.0, "denoising_strength": 0.0}
+    fields = PromptFields(text="woman", **zeros)
+    request = GenerationRequest("fast", "woman", 0, 1, 8, 0.0, 64, 64)
+    recalled, _ = recall_request(remember_request(fields, request, find_base_model("fast")))
+    assert recalled == replace(fields, base_model="fast")

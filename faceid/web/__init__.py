@@ -1,1 +1,1 @@
-"""The ways in: the page, the Gradio endpoints. They translate between a caller and the studio, nothing else."""
+"""The ways in: page, Gradio endpoints, HTTP API. They translate between a caller and the studio, nothing else."""

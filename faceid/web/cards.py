@@ -150,7 +150,7 @@ def cards_of(tunes: Sequence[tuple[Tune, bytes]], *, chosen: int | None = None, 
             "name": tune.name,
             "photos": "1 photo" if tune.num_photos == 1 else f"{tune.num_photos} photos",
             "tag": f"<faceid:{tune.id}:1>",
-            "expires": f"{tune.expires_at:%-d %B %Y}",
+            "expires": f"{tune.expires_at.day} {tune.expires_at:%B %Y}",
             "thumbnail": _data_uri(thumbnail),
             "chosen": tune.id == chosen,
         }

@@ -94,9 +94,7 @@ class CreateTab:
         started = time.perf_counter()
         if not consent:
             return cards.failed(f"Please tick: {CONSENT}"), *[gr.skip()] * 4, None
-        fields = TuneFields(
-            title=title or "", name=name or "", allow_different_people=different, consent_route="page"
-        )  # fmt: skip
+        fields = TuneFields(title or "", name or "", allow_different_people=different, consent_route="page")
         try:
             owner = self._visitor.owner(request, browser_key)
             made = self._visitor.studio.create_tune(owner, read_uploads(paths), fields)
@@ -104,8 +102,7 @@ class CreateTab:
             return cards.failed(str(error)), *[gr.skip()] * 4, None
         remove_uploads(paths)
         seconds = time.perf_counter() - started
-        line = (
-            f"“{made.tune.title}” is ready after {seconds:.1f} s." if made.created else "This tune was there already."
-        )
+        ready = f"“{made.tune.title}” is ready after {seconds:.1f} s."
+        line = ready if made.created else "This tune was there already."
         warnings = "".join(f"\n{warning.photo}: {warning.message}" for warning in made.warnings)
         return cards.finished(line + warnings), [], None, "", False, made.tune.id

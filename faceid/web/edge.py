@@ -4,7 +4,6 @@ Gradio prints a failed event's traceback, and its messages quote the values that
 """
 
 import logging
-import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +12,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from faceid.errors import FaceIDError
+from faceid.errors import FaceIDError, trace_of
 from faceid.web.guard import OUR_FAULT
 
 log = logging.getLogger(__name__)
@@ -25,15 +24,15 @@ ADDRESS = "Send the photo itself, not its address: this app fetches nothing for 
 class Page(gr.Blocks):
     """Blocks whose events raise nothing but a gr.Error with a text for the caller."""
 
-    _served: Mapping[str, list[Any]] = MappingProxyType({})
+    _served: Mapping[str, Sequence[Any]] = MappingProxyType({})
 
     def serve_with(self, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> None:
         """What the launch puts beside Gradio's own routes, and in front of all of them."""
-        self._served = {"routes": [*routes], "middleware": [*middleware]}
+        self._served = {"routes": routes, "middleware": middleware}
 
     def launch(self, *args: Any, **named: Any) -> Any:
         """As Gradio's, with the routes and the middleware of `serve_with`."""
-        return super().launch(*args, **named, app_kwargs={name: [*given] for name, given in self._served.items()})
+        return super().launch(*args, **named, app_kwargs=dict(self._served))
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **named: Any) -> list[Any]:
         """As Gradio's; a value that a component cannot take is refused, and so is a file that is an address."""
@@ -43,7 +42,7 @@ class Page(gr.Blocks):
             return await super().preprocess_data(block_fn, inputs, *args, **named)
         except gr.Error as error:  # of a component: a number out of its range, a choice that is none
             raise gr.Error(str(error.message), print_exception=False) from None
-        except Exception as error:
+        except Exception as error:  # whatever a component stumbled over: the value was the caller's
             log.info("an event was refused: %s", type(error).__name__)
             raise gr.Error(MISSHAPEN, print_exception=False) from None
 
@@ -56,8 +55,7 @@ class Page(gr.Blocks):
         except FaceIDError as error:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception as error:  # the page's edge: whatever it was, it is answered
-            where = "".join(traceback.format_tb(error.__traceback__))  # not the message: it may quote a prompt
-            log.error("an event failed: %s\n%s", type(error).__name__, where)
+            log.error("an event failed: %s", trace_of(error))
             raise gr.Error(OUR_FAULT, print_exception=False) from None
 
 

@@ -1,7 +1,8 @@
 """The Gradio endpoints for gradio_client and curl, in the product's names. Each is one use case of the studio.
 
 `gr.api` reads names, types, defaults and docstrings of these functions: they are the API's documentation. An
-annotation of a generator says what each of its yields is.
+annotation of a generator says what each of its yields is. Our own errors are raised as they are: the page's `Blocks`
+says their texts.
 """
 
 from pathlib import Path
@@ -14,7 +15,6 @@ from faceid.validation import check_id, check_page_size, check_title
 from faceid.web.owners import Owners
 from faceid.web.picture_endpoints import PictureEndpoints
 from faceid.web.presenting import TuneJSON, tune_json
-from faceid.web.readable_errors import readable_errors
 from faceid.web.uploads import read_uploads, remove_uploads
 
 
@@ -64,26 +64,25 @@ class Endpoints(PictureEndpoints):
             consent: false is refused.
             owner_key: your key, where it is not in a header.
         """
-        with readable_errors():
-            try:
-                owner = self._owners.of_call(request.headers, owner_key)
-                uploads = read_uploads(photos)
-                fields = TuneFields(
-                    title=title if title is not None else Path(uploads[0].name).stem,
-                    name=name,
-                    token=token,
-                    base_tune_id=base_tune_id,
-                    callback=callback,
-                    is_api=True,
-                    characteristics=characteristics or {},
-                    allow_different_people=allow_different_people,
-                    consent=consent,
-                    consent_route="gradio_client",
-                )
-                created = self._studio.create_tune(owner, uploads, fields)
-            finally:
-                remove_uploads(photos)  # refused ones too
-            return tune_json(created.tune, created)
+        try:
+            owner = self._owners.of_call(request.headers, owner_key)
+            uploads = read_uploads(photos)
+            fields = TuneFields(
+                title=title if title is not None else Path(uploads[0].name).stem,
+                name=name,
+                token=token,
+                base_tune_id=base_tune_id,
+                callback=callback,
+                is_api=True,
+                characteristics=characteristics or {},
+                allow_different_people=allow_different_people,
+                consent=consent,
+                consent_route="gradio_client",
+            )
+            created = self._studio.create_tune(owner, uploads, fields)
+        finally:
+            remove_uploads(photos)  # refused ones too
+        return tune_json(created.tune, created)
 
     def list_tunes(
         self,
@@ -101,14 +100,13 @@ class Endpoints(PictureEndpoints):
             title: only tunes whose title has this in it.
             owner_key: your key, where it is not in a header.
         """
-        with readable_errors():
-            owner = self._owners.of_call(request.headers, owner_key)
-            wanted = {
-                "limit": check_page_size(limit),
-                "before_id": None if before_id is None else check_id("before_id", before_id),
-                "title": None if title is None else check_title(title),
-            }
-            return [tune_json(tune) for tune in self._studio.list_tunes(owner, **wanted)]
+        owner = self._owners.of_call(request.headers, owner_key)
+        wanted = {
+            "limit": check_page_size(limit),
+            "before_id": None if before_id is None else check_id("before_id", before_id),
+            "title": None if title is None else check_title(title),
+        }
+        return [tune_json(tune) for tune in self._studio.list_tunes(owner, **wanted)]
 
     def get_tune(self, tune_id: int, owner_key: str | None = None, request: gr.Request = None) -> TuneJSON:
         """One of your tunes.
@@ -117,9 +115,8 @@ class Endpoints(PictureEndpoints):
             tune_id: the tune's id.
             owner_key: your key, where it is not in a header.
         """
-        with readable_errors():
-            owner = self._owners.of_call(request.headers, owner_key)
-            return tune_json(self._studio.get_tune(owner, check_id("tune_id", tune_id)))
+        owner = self._owners.of_call(request.headers, owner_key)
+        return tune_json(self._studio.get_tune(owner, check_id("tune_id", tune_id)))
 
     def delete_tune(self, tune_id: int, owner_key: str | None = None, request: gr.Request = None) -> dict[str, int]:
         """Delete a tune, its photos, and the pictures drawn from it.
@@ -128,8 +125,7 @@ class Endpoints(PictureEndpoints):
             tune_id: the tune's id.
             owner_key: your key, where it is not in a header.
         """
-        with readable_errors():
-            owner = self._owners.of_call(request.headers, owner_key)
-            tune_id = check_id("tune_id", tune_id)
-            self._studio.delete_tune(owner, tune_id)
-            return {"deleted": tune_id}
+        owner = self._owners.of_call(request.headers, owner_key)
+        tune_id = check_id("tune_id", tune_id)
+        self._studio.delete_tune(owner, tune_id)
+        return {"deleted": tune_id}

@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from faceid.domain import Upload
 from faceid.errors import InvalidPhotos, InvalidRequest
 from faceid.finishes import COLOR_GRADINGS, FINISHES, Finish
 from faceid.limits import LIMITS
 from faceid.studio import Studio
 from faceid.styles import STYLES
-from faceid.web.uploads import Files, read_uploads
+from faceid.web.uploads import read_uploads
 
 STARTS = ("input_image", "mask_image")
 CHOICES = {"style": [style.name for style in STYLES], "color_grading": COLOR_GRADINGS}
@@ -55,13 +56,12 @@ def read_starts(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | {name: read_picture(name, fields.get(name)) for name in STARTS}
 
 
-def read_picture(name: str, file: str | Mapping[str, Any] | None) -> Any:
+def read_picture(name: str, file: str | Mapping[str, Any] | None) -> Upload | None:
     """The upload behind Gradio's file; None for none. InvalidRequest names the field."""
     if not file:
         return None
-    given: Files = [file]
     try:
-        return read_uploads(given)[0]
+        return read_uploads([file])[0]
     except InvalidPhotos as error:
         raise InvalidRequest(f"{name}: is not an uploaded file. Upload it again.", field=name) from error
 

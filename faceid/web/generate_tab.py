@@ -15,7 +15,7 @@ from faceid.web import cards
 from faceid.web.presenting import caption, details_json, progress_of
 from faceid.web.reusing import recipe_of
 from faceid.web.settings_panel import SettingsPanel
-from faceid.web.visitor import Visitor, event_value
+from faceid.web.visitor import QUIET, Visitor, event_value
 
 IDEAS = (
     "black and white photo, studio",
@@ -26,7 +26,6 @@ IDEAS = (
 )
 # On a phone the pictures are below the fold.
 SHOW_PICTURES = "() => document.getElementById('gallery').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class GenerateTab:
@@ -157,10 +156,8 @@ class GenerateTab:
                     pictures = [*pictures, event]
                     update |= {self.gallery: _gallery(pictures), self._drawn: pictures}
                 yield update
-            last, status = (
-                cards.finished("\n".join([_count(pictures), *(note.reason for note in generation.all_notes())])),
-                "done",
-            )
+            lines = [_count(pictures), *(note.reason for note in generation.all_notes())]
+            last, status = cards.finished("\n".join(lines)), "done"
         except Cancelled:
             last, status = cards.failed(f"Cancelled. {_count(pictures)}"), "cancelled"
         except FaceIDError as error:
@@ -204,14 +201,13 @@ class GenerateTab:
     def use_idea(
         self, request: gr.Request, browser_key: str | None, idea: Sequence[str], tune_id: int | None, strength: float
     ) -> tuple:
-        """An idea was clicked: the prompt for the chosen tune, the newest, or the example's."""
-        try:
-            owner = self._visitor.owner(request, browser_key)
-            tune = self._visitor.tune_or_example(owner, tune_id)
-            wish = f"{tune.name}, {idea[0]}"
-            return *self.choose(request, browser_key, tune.id, wish, strength), {}
-        except FaceIDError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        """An idea was clicked: the prompt for the chosen tune, the newest, or the example's.
+
+        Raises what `choose_card` shows: after an error nothing is drawn.
+        """
+        owner = self._visitor.owner(request, browser_key)
+        tune = self._visitor.tune_or_example(owner, tune_id)
+        return *self.choose(request, browser_key, tune.id, f"{tune.name}, {idea[0]}", strength), {}
 
     def pick(self, event: gr.EventData, drawn: Sequence[PictureFile]) -> tuple:
         """A picture was clicked: its seed and its file are at hand."""

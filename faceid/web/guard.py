@@ -6,15 +6,16 @@ Gradio's paths; no studio and no owner.
 
 import logging
 import re
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from faceid.errors import trace_of
 from faceid.limits import LIMITS
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,12 @@ CLOSED = (
     "/monitoring",
 )
 UPLOAD_FOLDER = re.compile(r"[0-9a-f]{32}")  # as add_upload names it
+PRIVATE = {  # headers of an answer that no cache keeps and no browser takes for another type
+    "Cache-Control": "private, no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; sandbox",  # a stranger's bytes are no page
+}
 MAX_BODY_BYTES = 2 * 2**20
 MAX_UPLOAD_BYTES = int(LIMITS["photos"].high * LIMITS["photo_bytes"].high) + 2**20
 NO_FILE = "There is no such file."
@@ -61,10 +68,10 @@ class Guard:
             await self.app(scope, receive, send)
             return
         private = _Private(send)
-        if refusal := self._refuse(path, scope):
+        limit = MAX_UPLOAD_BYTES if path.startswith(UPLOAD) else MAX_BODY_BYTES
+        if refusal := self._refuse(path, scope, limit):
             await refusal(scope, receive, private)
             return
-        limit = MAX_UPLOAD_BYTES if path.startswith(UPLOAD) else MAX_BODY_BYTES
         try:
             await self.app(scope, _limited(receive, limit), private)
         except Exception as error:  # the HTTP edge: whatever it was, it is answered
@@ -74,17 +81,15 @@ class Guard:
             else:
                 await _answer_to(error, path, limit)(scope, receive, private)
 
-    def _refuse(self, path: str, scope: Scope) -> JSONResponse | None:
+    def _refuse(self, path: str, scope: Scope, limit: int) -> JSONResponse | None:
         if path.startswith(CLOSED):
             return _say(404, NO_ROUTE)
         if path.startswith(FILES) and not self._is_served(path.removeprefix(FILES)):
             return _say(404, NO_FILE)
         if path.startswith(UPLOAD) and scope["method"] == "POST" and self.full():
-            return _say(
-                503, "Too many photos wait here to become tunes. Try again in some minutes.", **{"Retry-After": "300"}
-            )
+            full = "Too many photos wait here to become tunes. Try again in some minutes."
+            return _say(503, full, {"Retry-After": "300"})
         announced = Headers(scope=scope).get("content-length", "0")
-        limit = MAX_UPLOAD_BYTES if path.startswith(UPLOAD) else MAX_BODY_BYTES
         if not announced.isdecimal() or int(announced) > limit:
             return _too_large(limit)
         return None
@@ -101,7 +106,7 @@ class Guard:
 
 
 class _Private:
-    """Sends answers that no cache keeps and no browser takes for another type."""
+    """Sends answers with the headers PRIVATE."""
 
     def __init__(self, send: Send):
         self._send = send
@@ -110,11 +115,7 @@ class _Private:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            headers = MutableHeaders(scope=message)
-            headers["Cache-Control"] = "private, no-store"
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Referrer-Policy"] = "no-referrer"
-            headers["Content-Security-Policy"] = "default-src 'none'; sandbox"  # a stranger's bytes are no page
+            MutableHeaders(scope=message).update(PRIVATE)
         self.ended = message["type"] == "http.response.body" and not message.get("more_body")
         await self._send(message)
 
@@ -144,11 +145,11 @@ def _answer_to(error: Exception, path: str, limit: int) -> JSONResponse:
     if isinstance(error, _TooLarge):
         return _too_large(limit)
     log.info("%s failed: %s", path.split("/")[2].partition("=")[0], type(error).__name__)
-    if isinstance(error, KeyError) or type(error).__name__ == "FnIndexInferError":
+    if isinstance(error, (KeyError, FnIndexInferError)):
         return _say(404, NO_ENDPOINT)
     if path.startswith(CALLS) and isinstance(error, (TypeError, ValueError)):
         return _say(422, str(error))  # Gradio's, of parameters that are missing or not known
-    log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+    log.error("%s", trace_of(error))
     return _say(500, OUR_FAULT)
 
 
@@ -156,5 +157,5 @@ def _too_large(limit: int) -> JSONResponse:
     return _say(413, f"The request is too large: at most {limit / 2**20:g} MB are taken.")
 
 
-def _say(status: int, message: str, **headers: str) -> JSONResponse:
+def _say(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"detail": message}, status, headers)

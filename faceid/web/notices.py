@@ -25,8 +25,8 @@ class NamedJudge(Protocol):
 class Notices:
     """The status line and the licences, as Markdown. They say more once `know` was called."""
 
-    def __init__(self, base_models: Sequence[BaseModel], *, device: str):
-        self._base_models, self._device = base_models, device
+    def __init__(self, base_models: Sequence[BaseModel]):
+        self._base_models = base_models
         self._loaded: tuple[NamedPack, NamedJudge | None] | None = None
 
     def know(self, pack: NamedPack, judge: NamedJudge | None) -> None:
@@ -36,15 +36,9 @@ class Notices:
     def status(self) -> str:
         """What draws here, reads faces and judges likeness, and why it is these."""
         if self._loaded is None:
-            return loading_text(self._base_models, device=self._device)
+            return loading_text(self._base_models)
         pack, judge = self._loaded
-        return status_text(
-            self._base_models,
-            device=self._device,
-            pack=pack.name,
-            pack_note=pack.note,
-            judge=judge.name if judge else None,
-        )
+        return status_text(self._base_models, pack=pack.name, pack_note=pack.note, judge=judge.name if judge else None)
 
     def licences(self) -> str:
         """The licences of what is in use, and what becomes of photos."""

@@ -58,7 +58,7 @@ class Owners:
 
         Unavailable where the Hub cannot be asked whose an hf_ token is.
         """
-        key = _key_in(headers) or owner_key
+        key = key_in(headers) or owner_key
         if not key and self.local and not self.admitted:
             self._check_from_here(headers)
             return LOCAL
@@ -88,35 +88,21 @@ class Owners:
     @staticmethod
     def _check_from_here(headers: Mapping[str, str]) -> None:
         """Refuse another site that a browser on this machine was lured to: DNS rebinding, cross-site requests."""
-        host = headers.get("host", "")
-        origin = headers.get("origin")
-        foreign_origin = origin is not None and urlsplit(origin).netloc != host
-        if not is_loopback(host) or foreign_origin or headers.get("sec-fetch-site") == "cross-site":
+        here = is_loopback(headers.get("host", "")) and not _is_from_elsewhere(headers)
+        if not here or headers.get("sec-fetch-site") == "cross-site":
             raise NotAdmitted("This app answers its own machine only. Open it as http://127.0.0.1.")
 
 
 def is_loopback(host: str) -> bool:
     """Whether a Host header or server name is this machine: localhost, 127.0.0.0/8 or [::1], with or without port."""
-    name = urlsplit(f"//{host}").hostname or ""
     try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:  # another name, or none
+        return False
 
 
-def _check_same_origin(headers: Mapping[str, str]) -> None:
-    """Refuse what another site makes a logged-in browser send: the login's cookie travels with it.
-
-    `Sec-Fetch-Site` cannot be set by a script; where a browser is too old for it, Origin is compared with Host.
-    """
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is None and origin is not None:
-        site = "same-origin" if urlsplit(origin).netloc == headers.get("host", "") else "cross-site"
-    if site not in (None, "same-origin", "none"):
-        raise NotAdmitted("Another site cannot act for you here. Open this app itself.")
-
-
-def _key_in(headers: Mapping[str, str]) -> str:
+def key_in(headers: Mapping[str, str]) -> str:
     """The key that the headers carry; of the two authorizations only a Bearer's."""
     if key := headers.get("x-faceid-key", "").strip():
         return key
@@ -125,6 +111,22 @@ def _key_in(headers: Mapping[str, str]) -> str:
         if value[: len(BEARER)].lower() == BEARER:
             return value[len(BEARER) :].strip()
     return ""
+
+
+def _check_same_origin(headers: Mapping[str, str]) -> None:
+    """Refuse what another site makes a logged-in browser send: the login's cookie travels with it.
+
+    `Sec-Fetch-Site` cannot be set by a script; where a browser is too old for it, Origin is compared with Host.
+    """
+    site = headers.get("sec-fetch-site")
+    if site not in (None, "same-origin", "none") or (site is None and _is_from_elsewhere(headers)):
+        raise NotAdmitted("Another site cannot act for you here. Open this app itself.")
+
+
+def _is_from_elsewhere(headers: Mapping[str, str]) -> bool:
+    """Whether the request names an Origin (scheme://host:port, or null) that is not the host it was sent to."""
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host", "")
 
 
 def _bytes(text: str) -> bytes:

@@ -4,10 +4,11 @@ Knows RFC 7578 through python-multipart, and what requests, curl, node's form-da
 meaning. What is too much is refused at the byte that makes it so.
 """
 
-import errno
 import logging
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -61,15 +62,12 @@ class MultipartReader:
         self._finished = False
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes. BadBody, BodyTooLarge; InvalidRequest for a file that is too large."""
+        """Take the next bytes. BadBody, BodyTooLarge, StorageFull; InvalidRequest for a file that is too large."""
         try:
-            self._parser.write(chunk)
+            with full_disk_explained():
+                self._parser.write(chunk)
         except FormParserError as error:
             raise BadBody("The multipart body cannot be read: its parts do not follow RFC 7578.") from error
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise StorageFull("The disk is full, so the files could not be taken. Try again later.") from error
 
     def pairs(self) -> list[tuple[str, str | FilePart | None]]:
         """Keys and values in their order; an empty text or a file field without a file is None."""
@@ -156,6 +154,17 @@ class MultipartReader:
 
     def _finish(self) -> None:
         self._finished = True
+
+
+@contextmanager
+def full_disk_explained() -> Iterator[None]:
+    """StorageFull where files cannot be written because the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in StorageFull.ERRNOS:
+            raise
+        raise StorageFull("The disk is full, so the files could not be taken. Try again later.") from error
 
 
 def _decode(text: bytes | bytearray, what: str, advice: str = "") -> str:

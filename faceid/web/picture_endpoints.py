@@ -10,7 +10,6 @@ from faceid.studio import Studio
 from faceid.web.finishing_panel import read_picture
 from faceid.web.owners import Owners
 from faceid.web.presenting import BaseModelJSON, base_model_json, caption, details_json
-from faceid.web.readable_errors import readable_errors
 from faceid.web.uploads import remove_uploads
 
 
@@ -86,12 +85,12 @@ class PictureEndpoints:
             inpaint_faces: draw each small face again at full resolution, as this person.
             color_grading: Film Velvia, Film Portra or Ektar.
             film_grain: the grain of a fast film.
-            input_image: a picture to draw from, JPEG, PNG, WebP or AVIF.
+            input_image: a picture to draw from, JPEG, PNG, WebP, HEIC or AVIF.
             mask_image: white where input_image is drawn again.
             denoising_strength: 0 to 1, how much of input_image is drawn again, default 0.8.
             owner_key: your key, where it is not in a header.
         """
-        with readable_errors():
+        try:
             owner = self._owners.of_call(request.headers, owner_key)
             fields = PromptFields(
                 text=text,
@@ -122,14 +121,15 @@ class PictureEndpoints:
                 mask_image=read_picture("mask_image", mask_image),
                 denoising_strength=denoising_strength,
             )
-            remove_uploads([file for file in (input_image, mask_image) if file])
-            generation = self._studio.generate(owner, fields)
-            pictures: list[PictureFile] = []
-            for event in generation.events():
-                if isinstance(event, PictureFile):
-                    pictures.append(event)
-                    yield gallery_json(pictures), details_json(generation, pictures, "processing")
-            yield gallery_json(pictures), details_json(generation, pictures, "done")
+        finally:
+            remove_uploads([file for file in (input_image, mask_image) if file])  # refused ones too
+        generation = self._studio.generate(owner, fields)
+        pictures: list[PictureFile] = []
+        for event in generation.events():
+            if isinstance(event, PictureFile):
+                pictures.append(event)
+                yield gallery_json(pictures), details_json(generation, pictures, "processing")
+        yield gallery_json(pictures), details_json(generation, pictures, "done")
 
     def base_models(self) -> list[BaseModelJSON]:
         """The base models this app knows, which of them are loaded, their defaults, and what finishing they get here:

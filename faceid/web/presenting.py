@@ -142,20 +142,16 @@ def progress_of(event: Any, num_images: int, *, choosing: bool = False) -> tuple
     return f"Waiting: number {event.position} in the queue, about {event.seconds:.0f} s", 0.0
 
 
-def status_text(
-    models: Sequence[BaseModel], *, device: str, pack: str, pack_note: str, judge: str | None = None
-) -> str:
+def status_text(models: Sequence[BaseModel], *, pack: str, pack_note: str, judge: str | None = None) -> str:
     """Markdown for the page's status line: what draws here, reads faces and judges likeness, and why it is these."""
-    drawing = " and ".join(f"**{model.title}**" for model in models)
     notes = [note for note in (*(model.note for model in models), pack_note) if note]
     judged = f"likeness judged by *{judge}*" if judge else "likeness not judged"
-    return " ".join([f"Drawing with {drawing} on {device}, faces read by the pack *{pack}*, {judged}.", *notes])
+    return " ".join([f"Drawing with {_where(models)}, faces read by the pack *{pack}*, {judged}.", *notes])
 
 
-def loading_text(models: Sequence[BaseModel], *, device: str) -> str:
+def loading_text(models: Sequence[BaseModel]) -> str:
     """Markdown for the status line until the models are there."""
-    drawing = " and ".join(f"**{model.title}**" for model in models)
-    return f"Loading {drawing} on {device}. You can look around; pictures can be drawn in a moment."
+    return f"Loading {_where(models)}. You can look around; pictures can be drawn in a moment."
 
 
 def licences_text(
@@ -173,3 +169,8 @@ def licences_text(
         f"Licences: {'; '.join(licences)}.\n\n"
         "Use photos of people who agreed. Tunes are deleted after 30 days, or when you delete them."
     )
+
+
+def _where(models: Sequence[BaseModel]) -> str:
+    """The models and where each draws; one that needs no GPU uses none."""
+    return " and ".join(f"**{model.title}** on the {'GPU' if model.needs_cuda else 'CPU'}" for model in models)

@@ -41,7 +41,7 @@ def build_http_api(context: RestContext) -> FastAPI:
 
 def launch_routes(api: ASGIApp) -> list[Route]:
     """What `launch(app_kwargs={"routes": …})` takes, so that the page's server hands these paths to `api`."""
-    endpoint = Edge(PlainPaths(api))
+    endpoint = PlainPaths(Edge(api))
     paths = [path for root in ROOTS for path in (root, f"{root}.json", f"{root}/{{rest:path}}")]
     return [Route(path, endpoint, include_in_schema=False) for path in (OPENAPI, *paths)]
 

@@ -17,11 +17,10 @@ from starlette.concurrency import run_in_threadpool
 from faceid.domain import Prompt, Tune
 from faceid.errors import BadBody, NotFound
 from faceid.studio import Studio
-from faceid.web.owners import HUB_TOKEN, Owners
+from faceid.web.owners import HUB_TOKEN, Owners, key_in
 from faceid.web.rest_reading import Fetch
 from faceid.web.rest_schemas import prompt_out, tune_out
 
-KEY_HEADERS = ("x-faceid-key", "authorization", "x-hf-authorization")
 _HOST = re.compile(r"(?:[A-Za-z0-9.\-_]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
@@ -38,7 +37,7 @@ class RestContext:
 
     async def owner(self, request: Request) -> str:
         """Whose the call is, by its headers alone; NotAdmitted."""
-        if any(HUB_TOKEN in value for value in map(request.headers.get, KEY_HEADERS) if value):
+        if key_in(request.headers).startswith(HUB_TOKEN):
             return await run_in_threadpool(self.owners.of_call, request.headers)  # the Hub may be asked
         return self.owners.of_call(request.headers)
 

@@ -4,9 +4,9 @@ nothing."""
 import logging
 import math
 import re
-import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from faceid.errors import (
     BadBody,
@@ -30,7 +30,9 @@ from faceid.errors import (
     QueueFull,
     StorageFull,
     Unavailable,
+    trace_of,
 )
+from faceid.web.guard import OUR_FAULT
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ STATUS: dict[type[FaceIDError], int] = {  # the first that fits
     InvalidRequest: 422,
     NotAdmitted: 401,
     NotFound: 404,
-    Unavailable: 422,
+    Unavailable: 503,  # or 422, see answer_error
     NotReady: 503,
     QueueFull: 429,
     StorageFull: 507,
@@ -46,15 +48,18 @@ STATUS: dict[type[FaceIDError], int] = {  # the first that fits
     BodyTooSlow: 408,
     BadBody: 400,
 }
-OUR_FAULT = "An error on this machine, not yours. Try again; if it stays, tell whoever runs this app."
 RETRY_SECONDS = 60
 _FIELD = re.compile(r"(\w+): ")
 
 
-def answer(status: int, message: str, errors: Mapping[str, list[str]] | None = None, **headers: str) -> JSONResponse:
-    """A refusal."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return JSONResponse({"message": message, "errors": dict(errors or {})}, status, named)
+def answer(
+    status: int,
+    message: str,
+    errors: Mapping[str, list[str]] = MappingProxyType({}),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A refusal; `errors` by their fields."""
+    return JSONResponse({"message": message, "errors": dict(errors)}, status, headers)
 
 
 def answer_error(error: FaceIDError) -> JSONResponse:
@@ -65,18 +70,17 @@ def answer_error(error: FaceIDError) -> JSONResponse:
         return answer(500, OUR_FAULT)
     text, headers = str(error), {}
     field = error.field if isinstance(error, InvalidRequest) else None
-    if isinstance(error, Unavailable):
-        field = named[1] if (named := _FIELD.match(text)) else None
-        status = 422 if field else 503
+    if isinstance(error, Unavailable) and (named := _FIELD.match(text)):  # another value of this field can be had
+        status, field = 422, named[1]
     if status in (429, 503):
-        headers["Retry_After"] = str(math.ceil(getattr(error, "retry_after", RETRY_SECONDS)))
+        headers["Retry-After"] = str(math.ceil(getattr(error, "retry_after", RETRY_SECONDS)))
     elif status == 401:
-        headers["WWW_Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, BadBody):
         headers["Connection"] = "close"  # some of the body may be unread
     if isinstance(error, InvalidPhotos):
-        return answer(status, text, {field: [f"{p.photo}: {p.message}" for p in error.problems]}, **headers)
-    return answer(status, text, {field: [text.removeprefix(f"{field}: ")]} if field else {}, **headers)
+        return answer(status, text, {field: [f"{p.photo}: {p.message}" for p in error.problems]}, headers)
+    return answer(status, text, {field: [text.removeprefix(f"{field}: ")]} if field else {}, headers)
 
 
 def answer_validation(found: Iterable[Mapping[str, Any]]) -> JSONResponse:
@@ -116,7 +120,7 @@ def register_handlers(api: FastAPI) -> None:
 
     @api.exception_handler(Exception)
     async def of_nobodys(_request: Request, _error: Exception) -> JSONResponse:
-        return answer(500, OUR_FAULT)  # Starlette raises it again for the `Edge` to log
+        return answer(500, OUR_FAULT)  # unless an answer has begun; Starlette raises it again, for the `Edge`
 
 
 def _methods(api: FastAPI, path: str) -> set[str]:
@@ -126,26 +130,16 @@ def _methods(api: FastAPI, path: str) -> set[str]:
 
 
 class Edge:
-    """Around the whole HTTP API: an error that nobody foresaw is logged without its text, which may quote a prompt."""
+    """Around the whole HTTP API: an error that nobody foresaw, and that was answered, is logged without its text."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
         try:
-            await self._app(scope, receive, sending)
-        except Exception as error:  # the HTTP edge: whatever it was, it is answered
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s %s failed: %s\n%s", scope["method"], _route(scope), type(error).__name__, where)
-            if not started:
-                await answer(500, OUR_FAULT)(scope, receive, send)
+            await self._app(scope, receive, send)
+        except Exception as error:  # whatever it was: the server would log its text, which may quote a prompt
+            log.error("%s %s failed: %s", scope["method"], _route(scope), trace_of(error))
 
 
 def _route(scope: Scope) -> str:

@@ -15,42 +15,42 @@ from faceid.finishes import COLOR_GRADINGS
 from faceid.limits import LIMITS, SCHEDULERS
 from faceid.sizes import ASPECT_RATIOS
 from faceid.styles import STYLES
+from faceid.validation import LARGEST_ID, shown
 
 TRUE, FALSE = ("true", "1", "yes", "on", "t"), ("false", "0", "no", "off", "f")
-LARGEST = 2**53  # ids and numbers that every JSON client reads as they are
 
 
-def read_text(value: Any) -> str:
+def _read_text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError("is not a text.")
     return str(value)
 
 
-def read_number(value: Any) -> float:
+def _read_number(value: Any) -> float:
     try:
         number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
-    if not abs(number) <= LARGEST:
-        raise ValueError(f"{_shown(value)} is not a number.")
+    if not abs(number) <= LARGEST_ID:  # nor is a NaN
+        raise ValueError(f"{shown(value)} is not a number.")
     return int(number) if number == int(number) else number
 
 
-def read_whole(value: Any) -> int:
-    number = read_number(value)
+def _read_whole(value: Any) -> int:
+    number = _read_number(value)
     if not isinstance(number, int):
-        raise ValueError(f"{_shown(value)} is not a whole number.")
+        raise ValueError(f"{shown(value)} is not a whole number.")
     return number
 
 
-def read_flag(value: Any) -> bool:
+def _read_flag(value: Any) -> bool:
     word = str(value).strip().lower()
     if not isinstance(value, (str, int)) or word not in TRUE + FALSE:
-        raise ValueError(f"{_shown(value)} is neither true nor false.")
+        raise ValueError(f"{shown(value)} is neither true nor false.")
     return word in TRUE
 
 
-def read_object(value: Any) -> dict[str, Any]:
+def _read_object(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -61,19 +61,15 @@ def read_object(value: Any) -> dict[str, Any]:
     return value
 
 
-def read_list(value: Any) -> list:
+def _read_list(value: Any) -> list:
     items = value if isinstance(value, list) else [value]
     return [item for item in items if item is not None and item != ""]
 
 
-def read_upload(value: Any) -> Upload:
+def _read_upload(value: Any) -> Upload:
     if not isinstance(value, Upload):
         raise ValueError("is not a file; send multipart/form-data, or a URL in its own field.")
     return value
-
-
-def _shown(value: Any) -> str:
-    return repr(value)[:60]
 
 
 def within(name: str, description: str = "") -> Any:
@@ -89,14 +85,14 @@ def one_of(*choices: str, description: str | None = None) -> Any:
     return Field(None, description=description, json_schema_extra={"examples": list(choices)})
 
 
-Text = Annotated[str, BeforeValidator(read_text)]
-Number = Annotated[float, BeforeValidator(read_number)]
-Whole = Annotated[int, BeforeValidator(read_whole)]
-Flag = Annotated[bool, BeforeValidator(read_flag)]
-Object = Annotated[dict[str, Any], BeforeValidator(read_object), WithJsonSchema({"type": "object"})]
-Texts = Annotated[list[Text], BeforeValidator(read_list)]
-File = Annotated[Any, BeforeValidator(read_upload), WithJsonSchema({"type": "string", "format": "binary"})]
-Files = Annotated[list[File], BeforeValidator(read_list)]
+Text = Annotated[str, BeforeValidator(_read_text)]
+Number = Annotated[float, BeforeValidator(_read_number)]
+Whole = Annotated[int, BeforeValidator(_read_whole)]
+Flag = Annotated[bool, BeforeValidator(_read_flag)]
+Object = Annotated[dict[str, Any], BeforeValidator(_read_object), WithJsonSchema({"type": "object"})]
+Texts = Annotated[list[Text], BeforeValidator(_read_list)]
+File = Annotated[Any, BeforeValidator(_read_upload), WithJsonSchema({"type": "string", "format": "binary"})]
+Files = Annotated[list[File], BeforeValidator(_read_list)]
 
 
 class FieldsIn(BaseModel):
@@ -107,6 +103,7 @@ class FieldsIn(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def leave_out_what_is_not_given(cls, given: Any) -> Any:
+        """`given` without them; ValueError where it is no object."""
         if not isinstance(given, dict):
             raise ValueError("is not an object with fields.")
         return {name: value for name, value in given.items() if value is not None and value != ""}
@@ -170,7 +167,7 @@ class TuneIn(FieldsIn):
     token: Text = "ohwx"
     branch: Text | None = one_of("flux1", "fast")
     characteristics: Object = {}
-    prompts_attributes: Annotated[list[PromptIn], BeforeValidator(read_list)] = []
+    prompts_attributes: Annotated[list[PromptIn], BeforeValidator(_read_list)] = []
     steps: Whole | None = Field(None, description="kept and given back: there is no training")
     face_crop: Flag | None = Field(None, description="kept and given back")
     training_face_correct: Flag | None = Field(None, description="kept and given back")

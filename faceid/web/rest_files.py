@@ -3,15 +3,10 @@
 from fastapi import APIRouter, Response
 
 from faceid.errors import NotFound
+from faceid.web.guard import PRIVATE
 from faceid.web.rest_context import RestContext
 from faceid.web.rest_openapi import refusals
 
-HEADERS = {
-    "Cache-Control": "private, no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",  # a stranger's bytes are never a page of ours
-    "Referrer-Policy": "no-referrer",
-}
 _SIGNATURES = (  # (where, the bytes there, the type)
     (0, b"\xff\xd8\xff", "image/jpeg"),
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -32,7 +27,7 @@ def file_routes(context: RestContext) -> APIRouter:
         """A photo of a tune, as it was uploaded."""
         context.check_photo_path(tune_id, position, token)
         photo = context.studio.photo(tune_id, position)
-        return Response(photo, media_type=media_type(photo), headers=HEADERS)
+        return Response(photo, media_type=media_type(photo), headers=PRIVATE)
 
     @router.get("/pictures/{name}", **options)
     def get_picture(name: str):
@@ -41,7 +36,7 @@ def file_routes(context: RestContext) -> APIRouter:
             png = context.studio.picture_path(name).read_bytes()
         except FileNotFoundError:  # deleted this moment
             raise NotFound("There is no such picture.") from None
-        return Response(png, media_type="image/png", headers=HEADERS)
+        return Response(png, media_type="image/png", headers=PRIVATE)
 
     return router
 

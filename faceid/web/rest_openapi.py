@@ -1,16 +1,19 @@
 """How the HTTP API describes itself: parameters, bodies and refusals for /openapi.json."""
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query
 from pydantic import BaseModel
 
-from faceid.web.rest_fields import LARGEST
+from faceid.validation import LARGEST_ID
+from faceid.web.forms import read_body
 from faceid.web.rest_schemas import PROMPT_ID, TUNE_ID, ErrorOut
 
-Id = Annotated[int, Path(ge=1, le=LARGEST)]
+Body = Annotated[Mapping[str, Any], Depends(read_body)]
+Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=120, description="how many at most")]
-BeforeId = Annotated[int | None, Query(ge=1, le=LARGEST, description="only older ones: the last id of the page before")]
+BeforeId = Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="only older: the last id of the page before")]
 
 REFUSALS = {
     400: "the body cannot be read",
@@ -57,18 +60,22 @@ def refusals(*statuses: int) -> dict[int, dict[str, Any]]:
     }
 
 
-def accepts(model: type[BaseModel], name: str) -> dict[str, Any]:
-    """FastAPI's `openapi_extra` for a body with the fields of `model` under `name`, as JSON or as a form."""
+def accepts(model: type[BaseModel], name: str, *refused: int) -> dict[str, Any]:
+    """FastAPI's options for a body with the fields of `model` under `name`, as JSON or as a form.
+
+    refused: statuses beside those of every body that cannot be read.
+    """
     schema = model.model_json_schema()
     fields = _inline(schema, schema.pop("$defs", {}))
     in_json = {"type": "object", "required": [name], "properties": {name: _without_files(fields)}}
     required = [f"{name}[{field}]" for field in fields.get("required", ())]
     in_form = {"type": "object", "required": required, "properties": dict(_form_keys(name, fields))}
-    json_content: dict[str, Any] = {"schema": in_json}
-    if model.model_config.get("title") != "TuneChanges":
-        json_content["example"] = {name: EXAMPLES[name]}
-    content = {"application/json": json_content, "multipart/form-data": {"schema": in_form}}
-    return {"openapi_extra": {"requestBody": {"required": True, "content": content}}}
+    example = {name: {field: value for field, value in EXAMPLES[name].items() if field in model.model_fields}}
+    content = {"application/json": {"schema": in_json, "example": example}, "multipart/form-data": {"schema": in_form}}
+    return {
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+        "responses": refusals(400, 408, 413, *refused),
+    }
 
 
 def _inline(node: Any, definitions: dict[str, Any]) -> Any:
@@ -96,7 +103,7 @@ def _without_files(schema: dict[str, Any]) -> dict[str, Any]:
     return schema | {"properties": kept}
 
 
-def _form_keys(prefix: str, schema: dict[str, Any]):
+def _form_keys(prefix: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The fields as keys of a form, with the schema of each."""
     for name, field in schema["properties"].items():
         plain = next((part for part in field.get("anyOf", ()) if part.get("type") != "null"), {})

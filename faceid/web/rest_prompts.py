@@ -1,21 +1,18 @@
 """The routes of prompts. They translate; what is drawn, for whom and when, the studio knows."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from faceid.base_models import DEFAULT_ALIAS
 from faceid.domain import Prompt
 from faceid.errors import InvalidRequest, NotFound
-from faceid.web.forms import read_body
 from faceid.web.rest_context import RestContext, answer_json, carry_quota, origin_of
 from faceid.web.rest_fields import PromptIn
-from faceid.web.rest_openapi import BeforeId, Id, Limit, accepts, refusals
+from faceid.web.rest_openapi import BeforeId, Body, Id, Limit, accepts, refusals
 from faceid.web.rest_reading import check_callback, prompt_fields, read_fields
 from faceid.web.rest_schemas import PromptOut
 
-Body = Annotated[Mapping[str, Any], Depends(read_body)]
 Offset = Annotated[int, Query(ge=0, le=10_000, description="further on, use before_id")]
 
 
@@ -25,10 +22,9 @@ def prompt_routes(context: RestContext) -> APIRouter:
     studio = context.studio
     Owner = Annotated[str, Depends(context.owner)]
 
-    @router.post(
-        "/tunes/{tune_id}/prompts", status_code=201, response_model=PromptOut, **accepts(PromptIn, "prompt"),
-        responses=refusals(400, 408, 413, 429, 503, 507),
-    )  # fmt: skip
+    create = {"status_code": 201, "response_model": PromptOut, **accepts(PromptIn, "prompt", 429, 503, 507)}
+
+    @router.post("/tunes/{tune_id}/prompts", **create)
     def create_prompt(request: Request, owner: Owner, tune_id: Id, body: Body):
         """Ask for pictures by a base model, 690204 being this machine's default. The answer comes at once: GET the
         prompt until it is done or failed, or give a callback.

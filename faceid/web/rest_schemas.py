@@ -17,6 +17,7 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-22T14:32:05.067Z"]}),
 ]
 URL = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
+FLAGS = ("super_resolution", "face_correct", "face_swap", "inpaint_faces", "hires_fix")
 Status = Literal["queued", "processing", "done", "failed"]
 
 
@@ -159,6 +160,3 @@ def prompt_out(prompt: Prompt, origin: str, picture_url: Callable[[str], str]) -
         "status": "failed" if failed else prompt.status,
         "notes": [note._asdict() for note in prompt.notes],
     }
-
-
-FLAGS = ("super_resolution", "face_correct", "face_swap", "inpaint_faces", "hires_fix")

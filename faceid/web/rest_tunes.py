@@ -1,23 +1,19 @@
 """The routes of tunes. They translate; what a tune is and whose it is, the studio knows."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from faceid.domain import PromptFields, Tune, Upload
 from faceid.errors import FaceIDError, InvalidRequest
 from faceid.prompt_syntax import name_person, parse_prompt
-from faceid.validation import check_photo_count, check_tune_fields
-from faceid.web.forms import read_body
+from faceid.validation import LARGEST_ID, check_photo_count, check_tune_fields
 from faceid.web.rest_context import RestContext, answer_json, carry_quota, origin_of
-from faceid.web.rest_fields import LARGEST, TuneChanges, TuneIn
-from faceid.web.rest_openapi import BeforeId, Id, Limit, accepts, refusals
+from faceid.web.rest_fields import TuneChanges, TuneIn
+from faceid.web.rest_openapi import BeforeId, Body, Id, Limit, accepts, refusals
 from faceid.web.rest_reading import MOST_BYTES, check_callback, prompt_fields, read_fields, tune_fields
 from faceid.web.rest_schemas import TuneOut
-
-Body = Annotated[Mapping[str, Any], Depends(read_body)]
 
 
 def tune_routes(context: RestContext) -> APIRouter:
@@ -30,10 +26,7 @@ def tune_routes(context: RestContext) -> APIRouter:
     studio = context.studio
     Owner = Annotated[str, Depends(context.owner)]
 
-    @router.post(
-        "/tunes", status_code=201, response_model=TuneOut, **accepts(TuneIn, "tune"),
-        responses=refusals(400, 408, 413, 429, 503, 507),
-    )  # fmt: skip
+    @router.post("/tunes", status_code=201, response_model=TuneOut, **accepts(TuneIn, "tune", 429, 503, 507))
     def create_tune(request: Request, owner: Owner, body: Body):
         """Make a tune from photos of one person; by calling you assert that this person agreed. It is ready at once.
 
@@ -60,7 +53,7 @@ def tune_routes(context: RestContext) -> APIRouter:
         request: Request,
         owner: Owner,
         limit: Limit = 20,
-        offset: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
+        offset: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
         before_id: BeforeId = None,
         title: Annotated[str | None, Query(description="a part of the title, in any case")] = None,
         name: Annotated[list[str], Query(alias="name[]", description="class words")] = [],  # noqa: B006  FastAPI copies
@@ -86,8 +79,7 @@ def tune_routes(context: RestContext) -> APIRouter:
         """One of your tunes."""
         return answer_json(context.tune_json(studio.get_tune(owner, tune_id), origin_of(request)))
 
-    @router.patch("/tunes/{tune_id}", response_model=TuneOut, **accepts(TuneChanges, "tune"),
-                  responses=refusals(400, 408, 413))  # fmt: skip
+    @router.patch("/tunes/{tune_id}", response_model=TuneOut, **accepts(TuneChanges, "tune"))
     def change_tune(request: Request, owner: Owner, tune_id: Id, body: Body):
         """Change title, name or characteristics."""
         changes = read_fields(TuneChanges, body, "tune").model_dump(exclude_none=True)

@@ -14,6 +14,7 @@ from faceid.sizes import ASPECT_RATIOS
 from faceid.studio import Studio
 from faceid.web.finishing_panel import CHOICES, FinishingPanel, read_starts
 from faceid.web.reusing import values_for
+from faceid.web.visitor import QUIET
 
 
 class SettingsPanel:
@@ -55,13 +56,13 @@ class SettingsPanel:
         self._wire()
 
     def _wire(self) -> None:
-        fields, quiet = self._fields, {"api_visibility": "private", "show_progress": "hidden"}
+        fields = self._fields
         decided = [fields[name] for name in ("steps", "cfg_scale", "identity_start", "true_cfg_start")]
-        fields["base_model"].change(_defaults_of, fields["base_model"], [*decided, self._preset], **quiet)
+        fields["base_model"].change(_defaults_of, fields["base_model"], [*decided, self._preset], **QUIET)
         set_by_preset = [fields["cfg_scale"], fields["identity_start"]]
         steps = list(self.finishing.steps.values())
-        fields["base_model"].change(self.finishing.switch, fields["base_model"], steps, **quiet)
-        self._preset.input(_values_of, [self._preset, fields["base_model"]], set_by_preset, **quiet)
+        fields["base_model"].change(self.finishing.switch, fields["base_model"], steps, **QUIET)
+        self._preset.input(_values_of, [self._preset, fields["base_model"]], set_by_preset, **QUIET)
 
     def fields_of(self, values: tuple[Any, ...]) -> dict[str, Any]:
         """The values of `inputs` as keyword arguments of PromptFields. InvalidRequest: an uploaded picture is gone."""
@@ -114,7 +115,10 @@ def _slider(
 def _seed_of(text: str | None) -> int | str | None:
     """What was typed as a number; nothing is a random one, and what is no number is left for the studio to refuse."""
     typed = (text or "").strip()
-    return int(typed) if typed.isdecimal() else typed or None
+    try:
+        return int(typed)
+    except ValueError:  # also of thousands of digits
+        return typed or None
 
 
 def _first_step(model: BaseModel) -> float:

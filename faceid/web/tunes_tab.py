@@ -5,7 +5,7 @@ import gradio as gr
 from faceid.errors import FaceIDError
 from faceid.validation import check_id
 from faceid.web import cards
-from faceid.web.visitor import CARDS_SHOWN, Visitor, event_value
+from faceid.web.visitor import CARDS_SHOWN, QUIET, Visitor, event_value
 
 
 class TunesTab:
@@ -17,9 +17,8 @@ class TunesTab:
         self._result = cards.progress_line("tunes-result")
         self.tunes = cards.tune_cards("tunes")
         self.more = gr.Button("Show more", size="sm", visible=False, elem_id="more-tunes")
-        quiet = {"api_visibility": "private", "show_progress": "hidden"}
-        self.deleted = self.tunes.delete(self.delete, visitor.browser_key, self._result, **quiet)
-        self.grown = self.more.click(lambda shown: shown + CARDS_SHOWN, self.shown, self.shown, **quiet)
+        self.deleted = self.tunes.delete(self.delete, visitor.browser_key, self._result, **QUIET)
+        self.grown = self.more.click(lambda shown: shown + CARDS_SHOWN, self.shown, self.shown, **QUIET)
 
     def delete(self, event: gr.EventData, request: gr.Request, browser_key: str | None) -> dict:
         """Delete the tune whose second button was clicked."""

@@ -13,13 +13,14 @@ from faceid.web import cards
 from faceid.web.create_tab import CreateTab
 from faceid.web.edge import Page
 from faceid.web.endpoints import Endpoints
-from faceid.web.generate_tab import QUIET, GenerateTab
+from faceid.web.generate_tab import GenerateTab
 from faceid.web.notices import Notices
 from faceid.web.owners import LOCAL, Owners
+from faceid.web.rest_context import origin_of
 from faceid.web.snippets import curl_snippet, python_snippet
 from faceid.web.tunes_tab import TunesTab
 from faceid.web.uploads import KEPT_SECONDS
-from faceid.web.visitor import Visitor
+from faceid.web.visitor import QUIET, Visitor
 
 TITLE = "FaceID for Flux"
 ONE_SENTENCE = "Photos of a face become a *tune*; a prompt that names it becomes pictures of that person."
@@ -92,8 +93,9 @@ def build_page(studio: Studio, owners: Owners, notices: Notices) -> gr.Blocks:
         }
         gr.on(
             [page.load, loading.tick],
-            lambda: (notices.status(), notices.licences(), gr.Timer(active=not studio.is_ready)),
-            outputs=[status, licences, loading],
+            # the timer first: what it asks about must not come true after the texts were made
+            lambda: (gr.Timer(active=not studio.is_ready), notices.status(), notices.licences()),
+            outputs=[loading, status, licences],
             **QUIET,
         ).then(generate.finishing.switch, generate.base_model, list(generate.finishing.steps.values()), **QUIET)
         page.load(keep_key, browser_key, browser_key, **QUIET).then(**refreshing)
@@ -121,15 +123,8 @@ def _storage_secret(owners: Owners) -> str:
 def _snippets(request: gr.Request, tune: Tune | None, *, needs_key: bool) -> tuple[str, str]:
     """How to call this app by Python and by curl, about `tune`."""
     tune_id, name = (tune.id, tune.name) if tune else ("ID", "man")
-    address = _address(request)
+    address = origin_of(request.request)
     return (
         python_snippet(address, tune_id, name, needs_key=needs_key),
         curl_snippet(address, tune_id, name, needs_key=needs_key),
     )
-
-
-def _address(request: gr.Request) -> str:
-    """This app's address as the visitor reached it."""
-    headers = request.headers
-    scheme = headers.get("x-forwarded-proto", "http").split(",")[0]
-    return f"{scheme}://{headers.get('x-forwarded-host') or headers.get('host')}"

@@ -18,7 +18,7 @@ from faceid.limits import LIMITS
 from faceid.validation import check_photo_count
 from faceid.web.forms import MULTIPART, Pace, arriving
 from faceid.web.guard import UPLOAD
-from faceid.web.parts import FilePart, MultipartReader
+from faceid.web.parts import FilePart, MultipartReader, full_disk_explained
 from faceid.web.rest_errors import answer_error
 from faceid.web.uploads import add_upload
 
@@ -43,7 +43,7 @@ def upload_route(pace: Pace = Pace()) -> Route:  # noqa: B008  frozen
 
 async def _take(request: Request, pace: Pace) -> list[str]:
     kind, options = parse_options_header(request.headers.get("content-type"))
-    if kind.decode("latin-1").strip().lower() != MULTIPART:
+    if kind.decode("latin-1").strip() != MULTIPART:
         raise InvalidRequest(f"{FIELD}: send photos as {MULTIPART}.", field=FIELD)
     with closing(MultipartReader(options.get(b"boundary", b""))) as reader:
         async for chunk in arriving(request, int(LIMITS["body_bytes"].high), pace):
@@ -54,4 +54,5 @@ async def _take(request: Request, pace: Pace) -> list[str]:
 def _keep(reader: MultipartReader) -> list[str]:
     parts = [part for key, part in reader.pairs() if key == FIELD and isinstance(part, FilePart)]
     check_photo_count(len(parts))
-    return [add_upload(reader.upload(part)) for part in parts]
+    with full_disk_explained():
+        return [add_upload(reader.upload(part)) for part in parts]

@@ -18,6 +18,7 @@ EXAMPLE_PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "astronaut.j
 EXAMPLE_TITLE = "Example: astronaut"
 NO_TUNES = "No tune yet. Make one under “New person”, or click an idea to try it with an example photo."
 CARDS_SHOWN = 24
+QUIET = {"api_visibility": "private", "show_progress": "hidden"}  # of an event that is the page's alone
 
 
 @dataclass(frozen=True)
