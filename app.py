@@ -4,8 +4,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import gradio as gr
 import spaces  # noqa: F401  before torch: on ZeroGPU it stands in for CUDA
@@ -53,12 +54,13 @@ def compose(settings: Settings, resources: ExitStack) -> tuple[gr.Blocks, Callab
     # 2. The use cases, and the models that they wait for
     cuda = has_cuda(zero_gpu=Config.zero_gpu)
     base_models = choose_base_models(settings.base_model, settings.base_models, cuda=cuda)
+    jobs = resources.enter_context(closing(JobQueue()))
     loading, notices = Loading(), Notices(base_models)
     studio = Studio(
         store=store,
         loading=loading,
         paint=gpu.generate_on_gpu,
-        jobs=resources.enter_context(closing(JobQueue())),
+        jobs=jobs,
         base_models=base_models,
         measures_likeness=settings.likeness,
         keep_photos=settings.keep_photos,
@@ -102,6 +104,7 @@ def compose(settings: Settings, resources: ExitStack) -> tuple[gr.Blocks, Callab
     page = build_page(studio, owners, notices)
     guard = Middleware(Guard, pictures=folder / PICTURES_FOLDER, uploads=folder / "uploads", full=uploads_full)
     page.serve_with(routes=[upload_route(), *launch_routes(build_http_api(rest))], middleware=[guard])
+    page.close_after(jobs.close)
     return page.queue(max_size=None, default_concurrency_limit=4), load
 
 
@@ -132,4 +135,5 @@ if __name__ == "__main__":
                 load()
         except FaceIDError as error:
             sys.exit(f"FaceID for Flux cannot start: {error}")
-        demo.block_thread()
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()

@@ -23,6 +23,11 @@ from faceid.store import TuneStore
 from faceid.studio import Studio
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: tests wait for browsers, sockets and processes that they have started."""
+    return os.cpu_count() + 1
+
+
 @pytest.fixture(scope="session")
 def astronaut_path() -> Path:
     """NASA's portrait of Eileen Collins: one face, public domain."""

@@ -1,6 +1,5 @@
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
@@ -155,8 +154,12 @@ def _call(url: str, name: str, body: dict, *curl_arguments: str) -> str:
 
 
 def test_deletes(client, tune, app_folder):
+    before = set((app_folder / "pictures").iterdir())
+    client.predict(f"{tune['tag']} woman", 1, 7, 1, api_name="/generate")
+    drawn = set((app_folder / "pictures").iterdir()) - before
+    assert drawn
     client.predict(tune["id"], api_name="/delete_tune")
     assert client.predict(api_name="/list_tunes") == []
     with pytest.raises(AppError, match="no tune"):
         client.predict(tune["id"], api_name="/get_tune")
-    assert not any(Path(app_folder / "pictures").iterdir())
+    assert not drawn & set((app_folder / "pictures").iterdir())

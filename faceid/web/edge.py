@@ -4,7 +4,7 @@ Gradio prints a failed event's traceback, and its messages quote the values that
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +25,7 @@ class Page(gr.Blocks):
     """Blocks whose events raise nothing but a gr.Error with a text for the caller."""
 
     _served: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    _end_work: Callable[[], None] | None = None
 
     def serve_with(self, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> None:
         """What the launch puts beside Gradio's own routes, and in front of all of them."""
@@ -33,6 +34,16 @@ class Page(gr.Blocks):
     def launch(self, *args: Any, **named: Any) -> Any:
         """As Gradio's, with the routes and the middleware of `serve_with`."""
         return super().launch(*args, **named, app_kwargs=dict(self._served))
+
+    def close_after(self, end_work: Callable[[], None]) -> None:
+        """What is called before the server is closed: it waits for streams, and those last as long as the work does."""
+        self._end_work = end_work
+
+    def close(self, verbose: bool = True) -> None:
+        """As Gradio's, the work in hand ended before."""
+        if self._end_work:
+            self._end_work()
+        super().close(verbose)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **named: Any) -> list[Any]:
         """As Gradio's; a value that a component cannot take is refused, and so is a file that is an address."""
