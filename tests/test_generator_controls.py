@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers.hooks import apply_group_offloading
 from flux_toys import FAST, draw, fast_engine, identity, mean_change, pictures, short_request
-from pulid_toys import attach, build_pipeline, build_transformer, draw_person, one_thread
+from pulid_toys import GraphCounter, attach, build_pipeline, build_transformer, draw_person, one_thread
 from pulid_toys import draw as draw_latents
 from test_generator_caches import build, calls_of, draw_by
 
@@ -136,17 +136,6 @@ def draw_skipping(adapter: PuLIDAdapter) -> torch.Tensor:
 
 
 # --- compiled blocks ---
-
-
-class GraphCounter:
-    """A backend that runs what it is given, and counts."""
-
-    def __init__(self):
-        self.graphs = 0
-
-    def __call__(self, graph, inputs):
-        self.graphs += 1
-        return graph.forward
 
 
 def test_compiled_blocks_draw_the_same_and_compile_for_nobody_anew():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from pulid_toys import (
     STEPS,
+    GraphCounter,
     attach,
     build_pipeline,
     build_short_transformer,
@@ -20,17 +21,6 @@ from pulid_toys import (
 def _one_thread():
     with one_thread():
         yield
-
-
-class GraphCounter:
-    """A backend that runs what it is given, and counts."""
-
-    def __init__(self):
-        self.graphs = 0
-
-    def __call__(self, graph, inputs):
-        self.graphs += 1
-        return graph.forward
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """The accounts of a Hugging Face Hub in miniature: whoami for tokens, and an OpenID provider for logins."""
 
 import base64
-import json
-import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from little_server import Handler, serving
 
 CLIENT_ID, CLIENT_SECRET = "the-client-of-these-tests", "the-client-secret-of-these-tests"
 TOKEN_OF_ADA = "hf_" + "TheTokenOfAdaInTheseTests00000000"
@@ -33,7 +31,7 @@ def serve_accounts():
     """Accounts that answer at `.endpoint` until the block ends."""
     accounts = Accounts()
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(Handler):
         def do_GET(self):
             path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
             if path == "/api/whoami-v2":
@@ -78,27 +76,8 @@ def serve_accounts():
             else:
                 self.say({"type": "user", "id": accounts.users[token], "name": "ada"})
 
-        def say(self, answer: dict, status: int = 200):
-            body = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            """Nothing: a test's output stays clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    accounts.endpoint = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(Answer) as accounts.endpoint:
         yield accounts
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def openid_configuration(endpoint: str) -> dict:

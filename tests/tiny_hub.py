@@ -1,10 +1,10 @@
 """A Hugging Face Hub in miniature on the loopback, and a cache folder in its layout, for what fetches files."""
 
 import hashlib
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from little_server import Handler, serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -25,7 +25,7 @@ def serve_hub(files: dict[str, bytes]):
     """A TinyHub that answers at `.endpoint` until the block ends."""
     hub = TinyHub(dict(files))
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(Handler):
         def do_HEAD(self):
             repo, _, rest = self.path.lstrip("/").partition("/resolve/")
             revision, _, filename = rest.partition("/")
@@ -54,19 +54,8 @@ def serve_hub(files: dict[str, bytes]):
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *args):
-            """Nothing: a test's output stays clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(Answer) as hub.endpoint:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def write_cache(cache_dir: Path, repo: str, files: dict[str, bytes], commit: str = COMMIT) -> Path:

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from app_process import running_process
+from little_server import Handler, serving
 
 from faceid.bench.processes import app_environment, find_free_port
 
@@ -60,30 +60,14 @@ def serve_scheduler() -> Iterator[Scheduler]:
     """A Scheduler that answers at `.url` until the block ends."""
     scheduler = Scheduler()
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(Handler):
         def do_POST(self):
             asked = urlsplit(self.path)
             status, body = scheduler.answer(asked.path, dict(parse_qsl(asked.query)))
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.say(body, status)
 
-        def log_message(self, *args):
-            """Nothing: a test's output stays clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    scheduler.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(Answer) as scheduler.url:
         yield scheduler
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @dataclass(frozen=True)
