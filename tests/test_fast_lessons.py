@@ -24,7 +24,7 @@ from faceid.flux.fast.training.lessons import (
 )
 from faceid.flux.fast.training.obedience import obeys
 from faceid.flux.fast.training.routing import own_places
-from faceid.flux.fast.training.scenes import Backgrounds, realise
+from faceid.flux.fast.training.scenes import POOL, Backgrounds, realise
 from faceid.sizes import ASPECT_RATIOS, aspect_ratio_size
 
 
@@ -64,7 +64,7 @@ def test_what_the_lessons_draw_obeys_its_caption(name):
     pictures = small_pictures(faces)
     backgrounds = places()
     caption = caption_of(name, background="blue" if name == "comic book" else None)
-    drawn = realise(pictures, torch.ones(6, 1, 64, 64), [caption] * 6, backgrounds, torch.Generator().manual_seed(0))
+    drawn = realise(pictures, torch.ones(6, 1, 64, 64), [caption] * 6, backgrounds, range(6))
     shown = [picture.permute(1, 2, 0).numpy() for picture in drawn]
     plain = [picture.permute(1, 2, 0).numpy() for picture in pictures]
     obeyed = [obeys(one, other, caption_of(name), backgrounds) for one, other in zip(shown, plain)]
@@ -77,7 +77,7 @@ def test_backgrounds_are_told_apart(name):
     backgrounds = places()
     caption = caption_of(background=name)
     nobody = torch.zeros(1, 1, 64, 64)
-    picture = realise(torch.zeros(1, 3, 64, 64), nobody, [caption], backgrounds, torch.Generator().manual_seed(0))[0]
+    picture = realise(torch.zeros(1, 3, 64, 64), nobody, [caption], backgrounds, [0])[0]
     seen = picture.permute(1, 2, 0).numpy()
     assert obeys(seen, seen, caption, backgrounds)
     other = caption_of(background="white" if name in ("night city", "black") else "black")
@@ -103,6 +103,16 @@ def test_noise_alone_decides_who_a_stranger_is():
     assert torch.equal(found, strangers.find(noise + torch.ones(64) * (torch.arange(64) < 32)))
     assert (torch.bincount(found, minlength=6) > 0).all()
     assert torch.equal(strangers.meet(noise).pictures, small_pictures(generated_faces())[found])
+
+
+def test_noise_alone_decides_where_somebody_stands():
+    noise = torch.randn(400, 48, 64, generator=torch.Generator().manual_seed(0))
+    found = places().find(noise)
+    assert torch.equal(found, places().find(noise + torch.ones(64) * (torch.arange(64) < 32)))
+    assert (torch.bincount(found, minlength=POOL) > 0).all()
+    one, other = (places().draw("alps", number) for number in (0, 1))
+    assert torch.equal(one, places().draw("alps", 0))
+    assert not torch.equal(one, other)
 
 
 def test_most_strengths_are_1_and_some_0():

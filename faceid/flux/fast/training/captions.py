@@ -45,7 +45,7 @@ SCENE_PHRASES = {
 }
 BACKGROUND = "plain background"
 BACKGROUND_SHARES = {None: 0.2, "colour": 0.45, "scene": 0.35}
-PHOTO_SHARE, LIGHT_SHARE = 0.5, 0.2
+PHOTO_SHARE, LIGHT_SHARE = 0.5, 0.3
 NOISE_SHARE = 0.25  # of captions that also hold words without a meaning here
 
 

@@ -225,3 +225,9 @@ def _square(tokens: Tensor) -> int:
 def pack(latents: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, HW/4, 4C), as FluxPipeline packs them."""
     return FluxPipeline._pack_latents(latents, *latents.shape)
+
+
+def unpack(latents: Tensor, shape: Sequence[int]) -> Tensor:
+    """(B, HW/64, 64) -> (B, 16, H/4, W/4) for pictures of `shape` (B, 3, H, W): the inverse of `pack`."""
+    height, width = shape[-2:]
+    return FluxPipeline._unpack_latents(latents, height, width, PLACE // 2)

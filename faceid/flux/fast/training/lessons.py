@@ -29,7 +29,7 @@ TEXTURES = 0.1  # share of pictures without a face, while copying
 UNHEARD = frozenset({"a", "an", "at", "in", "of", "on", "the", "standing", "walking", "trekking", "style", "portrait"})
 STRANGERS, WEAKER, STRONGER = 0.3, 0.1, 0.05  # shares of strength 0, of less than 1, of more than 1
 STRONGEST = 1.8
-OBLONG = 0.12  # share of batches that are not square
+OBLONG = 0.2  # share of batches that are not square
 SHAPES = (
     (8, 6),
     (6, 8),
@@ -82,7 +82,7 @@ class Lessons:
         own = strengths.clamp(max=1).view(-1, 1, 1, 1)
         people = reframe(torch.lerp(strangers.pictures, views.pictures, own), shape)
         masks = reframe(torch.maximum(views.masks * (own > 0), strangers.masks * (own < 1)), shape)
-        pictures = realise(people, masks, captions, self._backgrounds, generator)
+        pictures = realise(people, masks, captions, self._backgrounds, self._backgrounds.find(noise))
         return Lesson(views.pictures, pictures, [caption.text for caption in captions], strengths, noise)
 
 

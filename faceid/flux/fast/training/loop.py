@@ -38,7 +38,7 @@ class Trainer:
     """Trains `network` on `step(generator, progress) -> losses`, the sum of which is minimised.
 
     file: the checkpoint, `<file>`; it is complete at any moment (temp + rename). sample: called now and then with the
-    averaged weights in place, to draw a sheet. progress runs from 0 to 1.
+    averaged weights in place, to draw a sheet. progress runs from 0 to 1. clock: seconds, ever more.
     """
 
     def __init__(
@@ -50,9 +50,10 @@ class Trainer:
         *,
         seed: int = 0,
         sample: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ):
         self.network, self.schedule, self.file = network, schedule, file
-        self._step, self._sample, self._seed = step, sample, seed
+        self._step, self._sample, self._seed, self._clock = step, sample, seed, clock
         self._weights = [weight for weight in network.parameters() if weight.requires_grad]
         self._optimizer = torch.optim.AdamW(
             self._weights, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
@@ -64,13 +65,13 @@ class Trainer:
 
     def run(self) -> None:
         """Train until the budget is spent; the network then has the averaged weights."""
-        last, sums = time.monotonic(), {}
+        last, sums = self._clock(), {}
         saved = logged = sampled = self.seconds
         while self.seconds < self.schedule.seconds:
             losses = self._advance()
             for name, loss in losses.items():
                 sums.setdefault(name, []).append(loss.detach())
-            now = time.monotonic()
+            now = self._clock()
             self.seconds, last = self.seconds + min(now - last, 60.0), now
             if self.seconds - logged > LOG_SECONDS:
                 self._log(sums)
@@ -80,7 +81,7 @@ class Trainer:
                 saved = self.seconds
             if self._sample and self.seconds - sampled > SAMPLE_SECONDS:
                 self._with_average(self._sample)
-                sampled, last = self.seconds, time.monotonic()
+                sampled, last = self.seconds, self._clock()
         self.save()
         self.take_average()
         if self._sample:

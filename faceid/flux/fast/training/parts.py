@@ -1,7 +1,8 @@
 """The parts of `fast` in the order they are trained, each from its own checkpoint. Owns order and shares of the time.
 
 1. The autoencoder: the components of patches, a linear code. 2. The tokens: written down, not trained.
-3. The places: where an image token stands. 4. Drawing: transformer, adapter and texts. 5. The upscaler.
+3. The places: where an image token stands. 4. Drawing: transformer, adapter and texts. 5. The decoder, on what is
+drawn. 6. The upscaler.
 """
 
 import logging
@@ -21,6 +22,7 @@ from faceid.flux.fast.tokenizers import SPACE
 from faceid.flux.fast.training.augment import Augmenter
 from faceid.flux.fast.training.captions import draw_caption
 from faceid.flux.fast.training.components import start_from_components
+from faceid.flux.fast.training.decoding import train_decoder
 from faceid.flux.fast.training.drawing import Artist, train_artist, train_places
 from faceid.flux.fast.training.faces import FaceSet
 from faceid.flux.fast.training.lessons import Lessons, words_heard, words_without_meaning
@@ -41,7 +43,7 @@ from faceid.flux.fast.weights import save_upscaler, save_weights
 
 logger = logging.getLogger(__name__)
 
-PLACES, DRAWING, UPSCALING = 0.03, 0.87, 0.1  # shares of the time
+PLACES, DRAWING, DECODING, UPSCALING = 0.03, 0.8, 0.07, 0.1  # shares of the time
 BATCH = 16
 SHEET_FACES = 8
 CAPTIONS = 1000  # captions by which words are made loud
@@ -96,8 +98,12 @@ def train_all(plan: Plan) -> None:
         shift=config.SCHEDULER["shift"],
         sample=(lambda: save_sheet(artist, shown[:SHEET_FACES], sheet)) if plan.sheets else None,
     )
+    # 5. The decoder
+    train_decoder(artist, lessons.draw, schedule(DECODING, 1e-3, 0.99), plan.work / "decoder.pt")
+    if plan.sheets:
+        save_sheet(artist, shown[:SHEET_FACES], sheet)
     save_weights(name_modules(pipeline, tower, encoder), plan.out)
-    # 5. The upscaler
+    # 6. The upscaler
     with seeded(plan.seed):
         upscaler = Compact(**config.UPSCALER)
     train_upscaler(upscaler, large, artist.wear, schedule(UPSCALING, 1e-3, 0.995), plan.work / "upscaler.pt")

@@ -12,15 +12,20 @@ from torch.nn import functional
 
 from faceid.flux.fast.training.augment import to_grey
 from faceid.flux.fast.training.captions import COLOURS, PHOTO, SCENES, Caption
+from faceid.flux.fast.training.strangers import DIMENSIONS
 
-POOL = 96  # pictures kept of each place
+POOL = 16  # pictures of each place: few enough to be known by heart
 SEPIA = (1.07, 0.86, 0.62)
 WARM, BLUE = (1.18, 0.98, 0.68), (0.5, 0.66, 1.02)
 Box = tuple[int, int]
 
 
 class Backgrounds:
-    """A pool of pictures of each place, drawn once."""
+    """A pool of pictures of each place, drawn once.
+
+    Which one is drawn is decided by the noise that the picture begins with, as for `strangers` and for the same reason:
+    tiles that each follow the mean of all places do not fit together.
+    """
 
     def __init__(self, side: int, seed: int = 0):
         generator = torch.Generator().manual_seed(seed)
@@ -29,14 +34,20 @@ class Backgrounds:
             name: torch.stack([PLACES[name](side, generator) for _ in range(POOL)]).clamp(0, 1) for name in SCENES
         }
 
-    def draw(self, name: str, generator: torch.Generator, size: Sequence[int] | None = None) -> Tensor:
-        """A place or a colour with a little shade, (3, S, S), or stretched to `size` (height, width)."""
+    def find(self, noise: Tensor) -> Tensor:
+        """noise (B, L, C), packed as FluxPipeline packs latents -> which of a place's pictures, (B,), 0 to POOL - 1.
+
+        Reads the channels before those that decide on a stranger.
+        """
+        return noise.mean(1)[:, -DIMENSIONS - POOL : -DIMENSIONS].argmax(1)
+
+    def draw(self, name: str, number: int, size: Sequence[int] | None = None) -> Tensor:
+        """A colour, or picture `number` of a place, (3, S, S), or stretched to `size` (height, width)."""
         size = tuple(size or (self._side, self._side))
         if name in self._pool:
-            picture = self._pool[name][torch.randint(POOL, (), generator=generator)]
+            picture = self._pool[name][number]
             return picture if picture.shape[1:] == size else functional.interpolate(picture[None], size)[0]
-        colour = torch.tensor(COLOURS[name]).view(3, 1, 1)
-        return (colour + 0.03 * torch.randn(3, 1, 1, generator=generator)).clamp(0, 1).expand(3, *size)
+        return torch.tensor(COLOURS[name]).view(3, 1, 1).expand(3, *size)
 
     def mean(self, name: str) -> np.ndarray:
         """What the pictures of a place have in common, (S, S, 3)."""
@@ -44,14 +55,17 @@ class Backgrounds:
 
 
 def realise(
-    pictures: Tensor, masks: Tensor, captions: Sequence[Caption], backgrounds: Backgrounds, generator: torch.Generator
+    pictures: Tensor, masks: Tensor, captions: Sequence[Caption], backgrounds: Backgrounds, numbers: Sequence[int]
 ) -> Tensor:
-    """`pictures` of people (B, 3, H, W), masks (B, 1, H, W), as their captions want them."""
+    """`pictures` of people (B, 3, H, W), masks (B, 1, H, W), as their captions want them.
+
+    numbers: which picture of a place each gets, B of them.
+    """
     drawn = pictures.clone()
-    for index, caption in enumerate(captions):
+    for index, (caption, number) in enumerate(zip(captions, numbers)):
         picture, mask = pictures[index], masks[index]
         if caption.background:
-            picture = torch.lerp(backgrounds.draw(caption.background, generator, picture.shape[1:]), picture, mask)
+            picture = torch.lerp(backgrounds.draw(caption.background, number, picture.shape[1:]), picture, mask)
         if caption.light:
             picture = picture * torch.tensor(WARM if caption.light == "warm light" else BLUE).view(3, 1, 1)
         if caption.style != PHOTO:
