@@ -130,6 +130,8 @@ def _notes_on_drawing(fields: PromptFields, request: GenerationRequest, model: B
         yield Note("w", f"Drawn in your aspect at {size}, the own size of {model.title}{enlarged}.")
     elif asked != (request.width, request.height):
         yield Note("w", f"Drawn at {request.width} × {request.height} px: sides are multiples of 16.")
+    if fields.denoising_strength is not None and not request.start:
+        yield Note("denoising_strength", "denoising_strength was left out: there is no input_image to draw again.")
     kept, drawn = count_pictures(fields)
     if drawn > kept:
         several = f"the {kept} most like the photos are kept, the most alike first"

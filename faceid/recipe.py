@@ -66,7 +66,7 @@ def read_recipe(content: bytes) -> dict[str, Any] | None:
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
             text = picture.info.get(RECIPE)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
         return None
     if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
         return None

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+WHITE = 128  # of a mask's 0 to 255: from there on it is drawn
+
+
 @dataclass(frozen=True, eq=False)
 class StartingPicture:
     """What a picture is drawn from: pixels (height, width, 3) uint8 RGB, of the size that is drawn.
@@ -50,7 +53,7 @@ def read_mask(upload: Upload, size: tuple[int, int]) -> Image.Image:
             "have the picture's shape.",
             field="mask_image",
         )
-    if mask.getextrema()[1] < 128:
+    if not _has_white(mask):
         raise InvalidRequest("mask_image: is black all over. Paint white what is to be drawn.", field="mask_image")
     return mask.resize(size)
 
@@ -58,14 +61,28 @@ def read_mask(upload: Upload, size: tuple[int, int]) -> Image.Image:
 def fit_start(
     picture: Image.Image, mask: Image.Image | None, width: int, height: int, strength: float
 ) -> StartingPicture:
-    """The picture and its mask filling width × height px: scaled, and what is too much cut off evenly."""
+    """The picture and its mask filling width × height px: scaled, and what is too much cut off evenly.
+
+    InvalidRequest where nothing white is left of the mask: its white was cut off, or is too small to be seen.
+    """
     import numpy as np
 
     size = (width, height)
     pixels = np.asarray(ImageOps.fit(picture, size, Image.Resampling.LANCZOS))
-    return StartingPicture(
-        pixels, strength, np.asarray(ImageOps.fit(mask, size, Image.Resampling.BILINEAR)) if mask else None
-    )
+    if mask is None:
+        return StartingPicture(pixels, strength)
+    mask = ImageOps.fit(mask, size, Image.Resampling.BILINEAR)
+    if not _has_white(mask):
+        raise InvalidRequest(
+            f"mask_image: nothing white is left of it at {width} × {height} px, the size that is drawn. Paint more of "
+            "it white, or ask for the picture's own shape.",
+            field="mask_image",
+        )
+    return StartingPicture(pixels, strength, np.asarray(mask))
+
+
+def _has_white(mask: Image.Image) -> bool:
+    return mask.getextrema()[1] >= WHITE
 
 
 def _read(upload: Upload, name: str) -> Image.Image:

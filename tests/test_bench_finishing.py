@@ -40,6 +40,16 @@ def test_memory_is_what_a_step_adds():
     assert measure("toy", 1, lambda: None).peak < 16 * 2**20
 
 
+def test_memory_that_was_used_before_counts_again():
+    def fill() -> list[bytes]:
+        return [bytes(100_000) for _ in range(640)]
+
+    freed, last = fill(), bytes(100_000)  # the last keeps the heap from shrinking by itself
+    del freed
+    assert measure("toy", 1, fill).peak > 48 * 2**20
+    del last
+
+
 def test_tiles_count_each():
     assert table([Cost("a", 4, 3.0, 2**20), Cost("b", 4, 1.0, 0)])[2] == "| a | 4 px | 3.00 | 1 | 75.0% |"
 

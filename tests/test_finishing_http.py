@@ -35,11 +35,12 @@ def png(picture: Image.Image) -> bytes:
 
 def test_flags_never_fail_a_prompt(calls):
     form = {"prompt[text]": "a woman", "prompt[num_images]": "1", "prompt[steps]": "1", "prompt[style]": "Enhance"}
+    form |= {"prompt[denoising_strength]": "0.5"}  # without a picture
     form |= {f"prompt[{name}]": "true" for name in FLAGS} | {"prompt[color_grading]": "Film Portra"}
     prompt = done(calls, calls.client.post(PROMPTS, data=form))
     assert prompt["status"] == "done"
     left_out = {note["field"]: note["reason"] for note in prompt["notes"]}
-    assert left_out.keys() >= {"face_swap", "face_correct", "hires_fix"}
+    assert left_out.keys() >= {"face_swap", "face_correct", "hires_fix", "denoising_strength"}
     assert not {"super_resolution", "color_grading", "film_grain"} & left_out.keys()
     drawn = calls.client.get(prompt["images"][0])
     assert Image.open(io.BytesIO(drawn.content)).size == (1024, 1024)

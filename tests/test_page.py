@@ -12,7 +12,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 if CHROMIUM is None:
     pytest.skip("Chromium is not installed (Debian: apt-get install chromium)", allow_module_level=True)
 
-from playwright.sync_api import Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Locator, Page, expect, sync_playwright  # noqa: E402
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 at_a_desk = pytest.mark.parametrize("page", ["desk"], indirect=True)  # where the width makes no difference
@@ -170,6 +170,11 @@ def test_cancel_stops_and_the_next_one_runs(page):
     expect(page.locator("#progress")).to_contain_text("1 picture is done", timeout=PATIENCE)
 
 
+def choose(page: Page, dropdown: Locator, option: str) -> None:
+    dropdown.click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
 def test_finishing_is_offered_or_off_with_the_reason_and_a_picture_s_settings_come_back(page):
     page.locator("#finishing > button").click()
     swap, hires = page.locator("#face-swap"), page.locator("#hires-fix")
@@ -193,10 +198,20 @@ def test_finishing_is_offered_or_off_with_the_reason_and_a_picture_s_settings_co
         page.locator("#download").click()
     saved = download.value.path()
     grain.locator("input").uncheck()
+    style, film = page.locator("#style input"), page.locator("#color-grading input")
+    expect(style).to_have_value("None")
+    choose(page, style, "Comic book")
+    choose(page, film, "Ektar")
+    page.locator("#settings > button").click()
+    guidance = page.locator("#cfg-scale input[type=number]")
+    expect(guidance).to_have_value("4", timeout=PATIENCE)  # as the style says
     page.locator("#prompt textarea").fill("something else")
     page.locator("#reuse-settings").click()
     expect(page.locator("#prompt textarea")).to_have_value("a woman, snow", timeout=PATIENCE)
     expect(grain.locator("input")).to_be_checked()
+    for part, value in ((style, "None"), (film, "None"), (guidance, "3.5")):
+        expect(part).to_have_value(value, timeout=PATIENCE)
+    expect(swap.locator("input")).to_be_disabled()
 
     page.locator("#prompt textarea").fill("something else")
     page.locator("#super-resolution input").uncheck()

@@ -2,7 +2,9 @@
 
 import io
 import json
+import struct
 import xml.etree.ElementTree as ET
+import zlib
 
 import numpy as np
 import pytest
@@ -87,6 +89,12 @@ def written(text: str) -> bytes:
 )
 def test_files_without_a_recipe(content):
     assert read_recipe(content) is None
+
+
+def test_a_file_that_claims_a_billion_pixels_has_no_recipe():
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    assert read_recipe(content + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))) is None
 
 
 def test_other_kinds_and_other_fields_are_not_read():

@@ -111,6 +111,16 @@ def test_a_mask_that_fits_nothing_is_refused(mask, why):
         read_mask(encode(mask), (40, 20))
 
 
+@pytest.mark.parametrize("white", [(0, 0, 10, 40), (60, 20, 61, 21)], ids=["cut off", "a speck"])
+def test_a_mask_of_which_nothing_white_is_left_is_refused(halves, white):
+    mask = Image.new("L", halves.size)
+    mask.paste(255, white)
+    assert read_mask(encode(mask), halves.size).getextrema() == (0, 255)
+    with pytest.raises(InvalidRequest, match="nothing white is left of it at 16 × 16 px") as refused:
+        fit_start(halves, mask, 16, 16, 0.8)
+    assert refused.value.field == "mask_image"
+
+
 # --- drawn from, on `fast` ---
 
 

@@ -7,6 +7,8 @@ draws (hires_fix, inpaint_faces) is left out, its tiles and masks are not. face_
 accepting its licence: it is not measured.
 """
 
+import ctypes
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -97,6 +99,8 @@ def measure(step: str, side: int, work: Callable[[], object], *, times: int = 1)
     """`work` once, warm where it is short; its seconds count `times`."""
     if times == 1:
         work()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier steps freed would be used again, and the peak not seen
     CLEAR_PEAK.write_text("5")  # the peak begins anew: proc(5)
     before = read_peak_memory(os.getpid())
     seconds = times * time_once(work, time.process_time)

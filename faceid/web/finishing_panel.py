@@ -15,9 +15,10 @@ from faceid.finishes import COLOR_GRADINGS, FINISHES, Finish
 from faceid.limits import LIMITS
 from faceid.studio import Studio
 from faceid.styles import STYLES
+from faceid.web.reusing import NONE, STARTS
 from faceid.web.uploads import read_uploads
 
-STARTS = ("input_image", "mask_image")
+START_HELP = "Draws a picture again as the prompt says. With a mask of its shape, only where that is white."
 CHOICES = {"style": [style.name for style in STYLES], "color_grading": COLOR_GRADINGS}
 
 
@@ -28,15 +29,16 @@ class FinishingPanel:
         self._studio = studio
         with gr.Accordion("Style and finishing", open=False, elem_id="finishing"):
             style = gr.Dropdown(
-                [("None", None), *((style.name, style.name) for style in STYLES)],
-                value=None, label="Style", elem_id="style",
+                [("None", NONE), *CHOICES["style"]],
+                value=NONE, label="Style", elem_id="style",
                 info="Adds words to the prompt, and lets the likeness begin where it suits the style.",
             )  # fmt: skip
             self.steps = {finish.name: _build_step(finish) for finish in FINISHES}
         with gr.Accordion("Start from a picture", open=False, elem_id="start"):
+            gr.Markdown(START_HELP)
             pictures = {
                 "input_image": _picture("Picture", "input-image"),
-                "mask_image": _picture("Mask: white is drawn, black stays", "mask-image"),
+                "mask_image": _picture("Mask", "mask-image"),
             }
             low, high, default, _ = LIMITS["denoising_strength"]
             strength = gr.Slider(
@@ -52,8 +54,10 @@ class FinishingPanel:
 
 
 def read_starts(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with uploaded files read, and InvalidRequest where one is gone."""
-    return fields | {name: read_picture(name, fields.get(name)) for name in STARTS}
+    """The fields with uploaded files read, and InvalidRequest where one is gone. How much is drawn again is a wish only
+    where there is a picture."""
+    read = {name: read_picture(name, fields.get(name)) for name in STARTS}
+    return fields | read | ({} if read["input_image"] else {"denoising_strength": None})
 
 
 def read_picture(name: str, file: str | Mapping[str, Any] | None) -> Upload | None:
@@ -69,7 +73,7 @@ def read_picture(name: str, file: str | Mapping[str, Any] | None) -> Upload | No
 def _build_step(finish: Finish) -> Component:
     look = {"label": finish.title, "info": finish.help, "elem_id": finish.name.replace("_", "-")}
     if finish.name == "color_grading":
-        return gr.Dropdown([("None", None), *((film, film) for film in COLOR_GRADINGS)], value=None, **look)
+        return gr.Dropdown([("None", NONE), *COLOR_GRADINGS], value=NONE, **look)
     return gr.Checkbox(False, **look)
 
 
@@ -77,7 +81,7 @@ def _switch(finish: Finish, reason: str | None) -> gr.Checkbox | gr.Dropdown:
     kind = gr.Dropdown if finish.name == "color_grading" else gr.Checkbox
     if reason is None:
         return kind(interactive=True, info=finish.help)
-    off = None if kind is gr.Dropdown else False
+    off = NONE if kind is gr.Dropdown else False
     return kind(interactive=False, value=off, info=f"Off: {reason}.")
 
 

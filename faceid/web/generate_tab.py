@@ -26,6 +26,7 @@ IDEAS = (
 )
 # On a phone the pictures are below the fold.
 SHOW_PICTURES = "() => document.getElementById('gallery').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
+DRAWN_FROM = "It was drawn from a picture, which its file does not hold: choose that under “Start from a picture”."
 
 
 class GenerateTab:
@@ -118,8 +119,9 @@ class GenerateTab:
             **QUIET,
         )
         reused = [self.text, *self._settings.inputs, self._progress]
-        self._reuse_all.click(self.reuse, self._picked_path, reused, **QUIET)
-        self._opened.upload(self.reuse, self._opened, reused, **QUIET)
+        steps = list(self.finishing.steps.values())
+        for reusing, file in ((self._reuse_all.click, self._picked_path), (self._opened.upload, self._opened)):
+            reusing(self.reuse, file, reused, **QUIET).then(self.finishing.switch, self.base_model, steps, **QUIET)
         self._reuse.click(lambda seed: seed, self._picked_seed, self._settings.seed, **QUIET)
 
     def draw(
@@ -229,7 +231,8 @@ class GenerateTab:
             recipe = recipe_of(path)
         except FaceIDError as error:
             return [gr.skip()] * (1 + len(self._settings.inputs)) + [cards.failed(str(error))]
-        return [recipe.get("text", gr.skip()), *self._settings.reused(recipe), {}]
+        said = cards.finished(DRAWN_FROM) if "denoising_strength" in recipe else {}
+        return [recipe.get("text", gr.skip()), *self._settings.reused(recipe), said]
 
 
 def _gallery(pictures: Sequence[PictureFile]) -> list[tuple[str, str]]:

@@ -7,13 +7,15 @@ import gradio as gr
 from gradio.components import Component
 
 from faceid.base_models import BaseModel, find_base_model
+from faceid.domain import PromptFields
 from faceid.limits import LIMITS
 from faceid.planning import DEFAULT_TRUE_CFG, DEFAULT_TRUE_CFG_STEP
-from faceid.presets import PRESETS, find_preset
+from faceid.presets import PRESETS, fill_preset
 from faceid.sizes import ASPECT_RATIOS
 from faceid.studio import Studio
+from faceid.styles import fill_style
 from faceid.web.finishing_panel import CHOICES, FinishingPanel, read_starts
-from faceid.web.reusing import values_for
+from faceid.web.reusing import NONE, NOT_CHOSEN, values_for
 from faceid.web.visitor import QUIET
 
 
@@ -28,7 +30,10 @@ class SettingsPanel:
                 label="Seed", placeholder="random", max_lines=1, elem_id="seed",
                 info="The same request with the same seed gives the same pictures.",
             )  # fmt: skip
-            aspect_ratio = gr.Dropdown(list(ASPECT_RATIOS), value="1:1", label="Aspect ratio", elem_id="aspect-ratio")
+            aspect_ratio = gr.Dropdown(
+                [("Automatic", NONE), *ASPECT_RATIOS], value=NONE, label="Aspect ratio", elem_id="aspect-ratio",
+                info="Automatic: a square, or the shape of the picture to start from.",
+            )  # fmt: skip
             best_of = _slider(
                 "best_of", "Best of", 1, 1, "Draw this many and keep the pictures most like the photos; 1: no choice.",
                 visible=studio.measures_likeness,
@@ -58,16 +63,18 @@ class SettingsPanel:
     def _wire(self) -> None:
         fields = self._fields
         decided = [fields[name] for name in ("steps", "cfg_scale", "identity_start", "true_cfg_start")]
-        fields["base_model"].change(_defaults_of, fields["base_model"], [*decided, self._preset], **QUIET)
-        set_by_preset = [fields["cfg_scale"], fields["identity_start"]]
-        steps = list(self.finishing.steps.values())
-        fields["base_model"].change(self.finishing.switch, fields["base_model"], steps, **QUIET)
-        self._preset.input(_values_of, [self._preset, fields["base_model"]], set_by_preset, **QUIET)
+        style, base_model = fields["style"], fields["base_model"]
+        # `input`, not `change`: what a picture's recipe sets must not be set again by what it sets beside it
+        base_model.input(_defaults_of, [style, base_model], [*decided, self._preset], **QUIET)
+        base_model.change(self.finishing.switch, base_model, list(self.finishing.steps.values()), **QUIET)
+        chosen, guiding = [self._preset, style, base_model], [fields["cfg_scale"], fields["identity_start"]]
+        gr.on([self._preset.input, style.input], guidance_and_start, chosen, guiding, **QUIET)
 
     def fields_of(self, values: tuple[Any, ...]) -> dict[str, Any]:
         """The values of `inputs` as keyword arguments of PromptFields. InvalidRequest: an uploaded picture is gone."""
         fields = dict(zip(self._fields, values))
         fields["seed"] = _seed_of(fields["seed"])
+        fields |= {name: fields[name] or None for name in NOT_CHOSEN}
         fields["negative_prompt"] = fields["negative_prompt"] or ""
         if not fields["negative_prompt"].strip():
             fields["true_cfg_scale"] = fields["true_cfg_start"] = None
@@ -125,12 +132,14 @@ def _first_step(model: BaseModel) -> float:
     return round(DEFAULT_TRUE_CFG_STEP / model.default_steps, 2)
 
 
-def _defaults_of(slug: str) -> tuple[float, float, float, float, None]:
+def _defaults_of(style: str | None, slug: str) -> tuple[float, float, float, float, None]:
     model = find_base_model(slug)
-    identity_start = round(model.identity_start, 2)
-    return model.default_steps, model.default_guidance, identity_start, _first_step(model), None
+    return model.default_steps, *guidance_and_start(None, style, slug), _first_step(model), None
 
 
-def _values_of(preset: str, slug: str) -> tuple[float, float]:
-    chosen = find_preset(preset)
-    return chosen.guidance_for(find_base_model(slug)), round(chosen.identity_start, 2)
+def guidance_and_start(preset: str | None, style: str | None, slug: str) -> tuple[float, float]:
+    """Guidance, and when the likeness begins: as the preset says, else the style, else the base model."""
+    model = find_base_model(slug)
+    fields = fill_preset(fill_style(PromptFields(text="", preset=preset, style=style), model), model)
+    guidance = model.default_guidance if fields.cfg_scale is None else fields.cfg_scale
+    return guidance, round(model.identity_start if fields.identity_start is None else fields.identity_start, 2)

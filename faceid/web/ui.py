@@ -28,6 +28,7 @@ CSS = (
     cards.CSS
     + """
 #status p, #licences p { font-size: 13px; line-height: 1.4; color: var(--body-text-color-subdued) }
+#finishing label:has(input:disabled) { opacity: 0.5 }
 #gallery .grid-wrap { max-height: none }
 #gallery .caption-label { white-space: normal; max-width: 96% }
 .gradio-container { max-width: 1180px !important; margin: 0 auto }
@@ -35,6 +36,7 @@ CSS = (
 """
 )
 THEME = gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+THEME.set(checkbox_border_color="*neutral_500")  # Soft's is hardly there on white
 LOADING_SECONDS = 2.0  # how often the status line looks whether the models are there
 CLEAN_CACHE = (600, KEPT_SECONDS)  # seconds: what components wrote goes as uploads do
 
