@@ -4,7 +4,7 @@ A quarter of Flux's decoder scale: 64 px are 16×16 latents of 16 channels, 64 i
 tokens, one for each place of the face picture, so that the transformer can copy what they say.
 """
 
-WEIGHTS_REVISION = "faces-2"  # part of the key of cached identity tokens: change it with the weights
+WEIGHTS_REVISION = "faces-3"  # part of the key of cached identity tokens: change it with the weights
 RANDOM_REVISION = "random-2"
 MAX_SEQUENCE_LENGTH = 24  # T5 tokens of a prompt that are read
 CLIP_LENGTH = 32
