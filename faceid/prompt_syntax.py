@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from faceid.domain import FaceTag
 from faceid.errors import InvalidRequest, PromptSyntaxError
-from faceid.limits import LIMITS
+from faceid.limits import CLASS_NAMES, LIMITS
 
 # What is meant as a tag: a word followed by a colon, or one of our own words. `a < b`, `<3` and `<b>` are plain text.
 _OPENING = re.compile(r"<\s*(?:([^\W\d_][\w-]*)\s*(?=:)|(faceid|lora)\b)", re.IGNORECASE)
-_FACEID_TAG = re.compile(r"<\s*faceid\b[^<>]*>", re.IGNORECASE)
+_NAMED = re.compile(
+    rf"<\s*faceid\b(?P<rest>[^<>]*)>(?P<space>\s*)(?P<class_name>(?:{'|'.join(CLASS_NAMES)})\b)?", re.IGNORECASE
+)
 _ID = re.compile(r"[0-9]{1,16}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
@@ -65,10 +67,19 @@ def parse_prompt(text: str) -> ParsedPrompt:
 
 
 def name_person(text: str, tune_id: int, class_name: str, strength: float = 1) -> str:
-    """`text` with this tune's tag in the place of its faceid tags, else in front; of an empty text, tag and class."""
+    """`text` with this tune's tag in the place of its faceid tags, else in front; of an empty text, tag and class.
+
+    The class word behind a tag of somebody else becomes this tune's.
+    """
     tag = f"<faceid:{tune_id}:{strength:g}>"
-    if _FACEID_TAG.search(text):
-        return _FACEID_TAG.sub(tag, text)
+
+    def rename(match: re.Match) -> str:
+        named = _ID.search(match["rest"])
+        is_other = match["class_name"] and not (named and int(named.group()) == tune_id)
+        return f"{tag}{match['space']}{class_name if is_other else match['class_name'] or ''}"
+
+    if _NAMED.search(text):
+        return _NAMED.sub(rename, text)
     return f"{tag} {text.strip() or class_name}"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from offline_mode import offline  # noqa: F401
 from pulid_toys import one_thread
 from tiny_base_models import cache_sources, write_base_models
 

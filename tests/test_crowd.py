@@ -116,6 +116,19 @@ def test_a_picture_is_the_one_that_its_seed_gives_alone(app, answers):
     assert np.array_equal(np.asarray(alone), np.asarray(before))
 
 
+def test_a_page_draws_one_wish_at_a_time(app):
+    with PageClient(app.url) as page:
+        with page.drawing("a wish, drawn") as messages:
+            page.send("generate", "click", prompt="a wish too many")
+            next(text for text in map(text_of, messages) if "still being drawn" in text)
+            page.send("cancel", "click")
+            next(text for text in map(text_of, messages) if "Cancelled." in text)
+        page.send("generate", "click", prompt="a wish, later", steps=1, num_images=1)
+        with page.messages() as messages:
+            next(text for text in map(text_of, messages) if "1 picture is done" in text)
+    assert rows(app, "SELECT text FROM prompts WHERE text = 'a wish too many'") == []
+
+
 def test_nothing_is_drawn_on_for_browsers_that_went_away(app, answers):
     """One while its picture was drawn, one while it waited; the third, behind them, gets its turn."""
     with PageClient(app.url) as running, PageClient(app.url) as waiting, PageClient(app.url) as third:

@@ -405,14 +405,14 @@ BODIES = st.one_of(
 )
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(BODIES, st.sampled_from([JSON, FORM, MULTIPART]), st.integers(1, 64))
 def test_any_body_is_read_or_refused_with_our_own_errors(body, content_type, size):
     answer = outcome(pieces(body, size), content_type)
     assert isinstance(answer, dict) or answer
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(st.characters(codec="latin-1"), max_size=60), st.text(st.characters(codec="latin-1"), max_size=20))
 def test_any_headers_are_read_or_refused_with_our_own_errors(content_type, length):
     answer = outcome(b"{}", content_type, content_length=length)
@@ -438,7 +438,7 @@ def depth(value: object) -> int:
     return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), JSON_VALUES, max_size=4), st.booleans())
 def test_any_plain_json_object_comes_as_it_is(value, ascii_only):
     assert read(json.dumps(value, ensure_ascii=ascii_only).encode(), JSON) == value

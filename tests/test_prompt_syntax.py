@@ -134,7 +134,10 @@ def test_a_characteristic_cannot_bring_a_tag():
     [
         ("", "<faceid:7:1> woman"),
         ("woman, beach", "<faceid:7:1> woman, beach"),
-        ("photo of < FaceID:3:0.5> man", "photo of <faceid:7:1> man"),
+        ("photo of < FaceID:3:0.5> in the alps", "photo of <faceid:7:1> in the alps"),
+        ("<faceid:3> man, beach, <faceid:3>  Person", "<faceid:7:1> woman, beach, <faceid:7:1>  woman"),
+        ("<faceid:7:0.5> girl on a swing", "<faceid:7:1> girl on a swing"),
+        ("<faceid:3> manager", "<faceid:7:1> manager"),
     ],
 )
 def test_writes_the_tag_of_a_person_into_a_prompt(text, named):

@@ -57,7 +57,7 @@ def start(astronaut_path) -> StartingPicture:
 
 
 def draw(generator, **changes) -> np.ndarray:
-    request = short_request(**{"base_model": DEV.slug, "num_inference_steps": 3} | identity() | changes)
+    request = short_request(**{"base_model": DEV.slug, "num_inference_steps": 2} | identity() | changes)
     return pictures(generator.generate(request))[0]
 
 

@@ -58,7 +58,7 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 
 def last_output(messages) -> str:
     for message in messages:
-        if message["msg"] == "process_completed" and "Cancelling" not in text_of(message):
+        if message["msg"] == "process_completed" and "Cancelling" not in str(message):
             return text_of(message)
     pytest.fail("the drawing never ended")
 

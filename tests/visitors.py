@@ -129,5 +129,5 @@ def drawn(visitor: Visitor, text: str, **named: Any) -> list[Any]:
     config = visitor.request("GET", "/config").json()
     values = {component["id"]: component["props"].get("value") for component in config["components"]}
     (event,) = (event for event in config["dependencies"] if event["id"] == visitor.app.events["draw"])
-    settings = [values[component] for component in event["inputs"][3:]]
-    return visitor.happen("draw", [visitor.browser_key, text, 1, *settings], **named)
+    settings = [values[component] for component in event["inputs"][4:]]
+    return visitor.happen("draw", [visitor.browser_key, None, text, 1, *settings], **named)

@@ -102,7 +102,7 @@ class CreateTab:
             return cards.failed(str(error)), *[gr.skip()] * 4, None
         remove_uploads(paths)
         seconds = time.perf_counter() - started
-        ready = f"“{made.tune.title}” is ready after {seconds:.1f} s."
+        ready = f"“{made.tune.title}” is ready after {seconds:.1f} s: draw with it under Generate."
         line = ready if made.created else "This tune was there already."
         warnings = "".join(f"\n{warning.photo}: {warning.message}" for warning in made.warnings)
         return cards.finished(line + warnings), [], None, "", False, made.tune.id

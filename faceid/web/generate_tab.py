@@ -7,7 +7,7 @@ import gradio as gr
 
 from faceid.domain import PictureFile, PromptFields
 from faceid.drawing import Generation
-from faceid.errors import Cancelled, FaceIDError
+from faceid.errors import Cancelled, FaceIDError, NotFound
 from faceid.limits import LIMITS
 from faceid.prompt_syntax import name_person
 from faceid.validation import check_id
@@ -26,6 +26,8 @@ IDEAS = (
 )
 # On a phone the pictures are below the fold.
 SHOW_PICTURES = "() => document.getElementById('gallery').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
+BUSY = "Your last pictures are still being drawn. Wait for them, or press Cancel first."
+NO_PROMPT = "The prompt is empty. Say what to draw, or click an idea."
 DRAWN_FROM = "It was drawn from a picture, which its file does not hold: choose that under “Start from a picture”."
 
 
@@ -87,7 +89,7 @@ class GenerateTab:
         key, strength = self._visitor.browser_key, self.strength
         drawing = {
             "fn": self.draw,
-            "inputs": [key, self.text, self._num_images, *self._settings.inputs],
+            "inputs": [key, self._prompt_id, self.text, self._num_images, *self._settings.inputs],
             "outputs": [
                 self._progress,
                 self.gallery,
@@ -105,7 +107,7 @@ class GenerateTab:
         self.choice_or_error = [*self.choice, self._progress]
         gr.on([self._generate.click, self.text.submit], **drawing)
         gr.on([self._generate.click, self._ideas.click], None, js=SHOW_PICTURES, **QUIET)
-        self._cancel.click(self.cancel, [key, self._prompt_id], self._progress, **QUIET)
+        self._cancel.click(self.cancel, [key, self._prompt_id], [self._cancel, self._progress], **QUIET)
         self.people.select(self.choose_card, [key, self.text, strength], self.choice_or_error, **QUIET)
         strength.release(self.choose, [key, self.chosen, self.text, strength], self.choice, **QUIET)
         self.example_used = self._ideas.click(
@@ -125,11 +127,23 @@ class GenerateTab:
         self._reuse.click(lambda seed: seed, self._picked_seed, self._settings.seed, **QUIET)
 
     def draw(
-        self, request: gr.Request, browser_key: str | None, text: str, num_images: int, *settings: Any
+        self,
+        request: gr.Request,
+        browser_key: str | None,
+        before: int | None,
+        text: str,
+        num_images: int,
+        *settings: Any,
     ) -> Iterator[dict]:
-        """Check and queue the wish, then show every step and picture."""
+        """Check and queue the wish, then show every step and picture; `before`: the prompt this page drew last."""
         try:
             owner = self._visitor.owner(request, browser_key)
+            if self._is_unfinished(owner, before):
+                yield {self._progress: cards.failed(BUSY)}
+                return
+            if not text.strip():
+                yield {self._progress: cards.failed(NO_PROMPT)}
+                return
             fields = PromptFields(text=text, num_images=num_images, **self._settings.fields_of(settings))
             generation = self._visitor.studio.generate(owner, fields)
         except FaceIDError as error:
@@ -143,7 +157,7 @@ class GenerateTab:
             self._drawn: [],
             self._picked: gr.Row(visible=False),
             self._generate: gr.Button(interactive=False),
-            self._cancel: gr.Button(visible=True),
+            self._cancel: gr.Button("Cancel", visible=True, interactive=True),
         }
         yield from self._follow(generation)
 
@@ -171,14 +185,20 @@ class GenerateTab:
             self._cancel: gr.Button(visible=False),
         }
 
+    def _is_unfinished(self, owner: str, prompt_id: int | None) -> bool:
+        try:
+            return prompt_id is not None and self._visitor.studio.get_prompt(owner, prompt_id).finished_at is None
+        except NotFound:  # deleted with its tune, or of whoever was logged in before
+            return False
+
     def cancel(self, request: gr.Request, browser_key: str | None, prompt_id: int | None) -> dict:
-        """Stop what this visitor draws."""
+        """Stop what this visitor draws; that it has stopped is said by what drew it, within a step."""
         try:
             if prompt_id:
                 self._visitor.studio.cancel(self._visitor.owner(request, browser_key), prompt_id)
         except FaceIDError as error:
-            return cards.failed(str(error))
-        return cards.running("Cancelling")
+            return {self._progress: cards.failed(str(error))}
+        return {self._cancel: gr.Button("Cancelling…", interactive=False)}
 
     def choose_card(
         self, event: gr.EventData, request: gr.Request, browser_key: str | None, text: str, strength: float
