@@ -172,7 +172,8 @@ def _check_limit(name: str, value: float) -> None:
     limit = LIMITS[name]
     if not limit.low <= value <= limit.high:
         unit = f" {limit.unit}" if limit.unit else ""
-        raise InvalidRequest(f"{name}: {value:g} is outside {limit.low:g} to {limit.high:g}{unit}.", field=name)
+        given, low, high = (f"{number:,.15g}" for number in (value, limit.low, limit.high))
+        raise InvalidRequest(f"{name}: {given} is outside {low} to {high}{unit}.", field=name)
 
 
 def check_number(field: str, value: float | None, default: float) -> float:

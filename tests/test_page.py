@@ -123,6 +123,7 @@ def test_a_person_makes_a_tune_draws_with_it_and_deletes_it(page, astronaut_path
     open_tab(page, "Call it")
     expect(page.locator("#call-python")).to_contain_text(re.compile(r"faceid:\d+:1"), timeout=PATIENCE)
     expect(page.locator("#call-python")).to_contain_text(page.url.rstrip("/"))
+    assert no_overflow(page)
     delete_tune(page, "Eileen")
     assert no_overflow(page)
 

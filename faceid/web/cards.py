@@ -69,8 +69,9 @@ element.addEventListener('click', (event) => {
 
 CSS = """
 .people { display: flex; flex-wrap: wrap; gap: 8px }
-.person { width: 88px; padding: 6px; border: 2px solid var(--border-color-primary); border-radius: var(--radius-lg);
-  background: var(--block-background-fill); color: var(--body-text-color); text-align: center; cursor: pointer }
+.person { display: flex; flex-direction: column; width: 88px; margin: 0; padding: 6px; text-align: center;
+  cursor: pointer; border: 2px solid var(--border-color-primary); border-radius: var(--radius-lg);
+  background: var(--block-background-fill); color: var(--body-text-color) }
 .person img { border-radius: var(--radius-md); margin: 0 auto }
 .person span { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden;
   font-size: 12px; line-height: 1.25; overflow-wrap: anywhere }
@@ -82,7 +83,7 @@ CSS = """
 .tune > div { min-width: 0 } .tune h3 { margin: 0; overflow-wrap: anywhere }
 .tune p { margin: 2px 0; font-size: 13px } .tune code { overflow-wrap: anywhere }
 .tune .actions { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 6px } .tune .actions[hidden] { display: none }
-.tune button { padding: 4px 12px; font-size: 14px; font-weight: 500; border-radius: var(--radius-md);
+.tune button { margin: 0; padding: 4px 12px; font-size: 14px; font-weight: 500; border-radius: var(--radius-md);
   border: 1px solid var(--border-color-primary);
   background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); cursor: pointer }
 .tune button.stop { background: #b91c1c; border-color: #b91c1c; color: #fff }
@@ -96,7 +97,11 @@ CSS = """
   background: var(--background-fill-secondary); color: var(--body-text-color) }
 .progress span { white-space: pre-line }
 .progress.error { border-color: #dc2626 } .progress.done { border-color: #16a34a }
-.progress progress { display: block; width: 100%; margin-top: 6px; accent-color: var(--color-accent) }
+.progress progress { display: block; width: 100%; height: 8px; margin-top: 6px; border: 0; border-radius: 4px;
+  overflow: hidden; appearance: none; background: var(--border-color-primary) }
+.progress ::-webkit-progress-bar { background: var(--border-color-primary) }
+.progress ::-webkit-progress-value { background: var(--color-accent) }
+.progress ::-moz-progress-bar { background: var(--color-accent) }
 .hint { color: var(--body-text-color-subdued) }
 """
 

@@ -28,15 +28,20 @@ CSS = (
     cards.CSS
     + """
 #status p, #licences p { font-size: 13px; line-height: 1.4; color: var(--body-text-color-subdued) }
-#finishing label:has(input:disabled) { opacity: 0.5 }
+#finishing label:has(input:disabled) .label-text { color: var(--body-text-color-subdued) }
+#finishing input:disabled { opacity: 0.5 }
 #gallery .grid-wrap { max-height: none }
 #gallery .caption-label { white-space: normal; max-width: 96% }
-.gradio-container { max-width: 1180px !important; margin: 0 auto }
+.gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto }
 @media (max-width: 480px) { .tab-container button { padding: 0 7px !important; font-size: 14px !important } }
 """
 )
 THEME = gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-THEME.set(checkbox_border_color="*neutral_500")  # Soft's is hardly there on white
+THEME.set(  # Soft's are hardly there on white
+    checkbox_border_color="*neutral_500",
+    body_text_color_subdued="*neutral_600",
+    input_placeholder_color="*neutral_500",
+)
 LOADING_SECONDS = 2.0  # how often the status line looks whether the models are there
 CLEAN_CACHE = (600, KEPT_SECONDS)  # seconds: what components wrote goes as uploads do
 
