@@ -4,6 +4,7 @@ Everything is the real class; what is slow to make is made once.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -26,6 +27,12 @@ from faceid.studio import Studio
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than there are cores: tests wait for browsers, sockets and processes that they have started."""
     return os.cpu_count() + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few tests first: they start apps and browsers, and at the end nobody should wait for one of them."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: tests[item.path])  # stable: a file's tests keep their order
 
 
 @pytest.fixture(scope="session")
