@@ -7,12 +7,12 @@ import gradio as gr
 
 from faceid.domain import PictureFile, PromptFields
 from faceid.drawing import Generation
-from faceid.errors import Cancelled, FaceIDError, NotFound
+from faceid.errors import Cancelled, FaceIDError, InvalidRequest, NotFound
 from faceid.limits import LIMITS
 from faceid.prompt_syntax import name_person
 from faceid.validation import check_id
 from faceid.web import cards
-from faceid.web.presenting import caption, details_json, progress_of
+from faceid.web.presenting import captioned, count_of, details_json, progress_of
 from faceid.web.reusing import recipe_of
 from faceid.web.settings_panel import SettingsPanel
 from faceid.web.visitor import QUIET, Visitor, event_value
@@ -139,11 +139,9 @@ class GenerateTab:
         try:
             owner = self._visitor.owner(request, browser_key)
             if self._is_unfinished(owner, before):
-                yield {self._progress: cards.failed(BUSY)}
-                return
+                raise InvalidRequest(BUSY, field="text")
             if not text.strip():
-                yield {self._progress: cards.failed(NO_PROMPT)}
-                return
+                raise InvalidRequest(NO_PROMPT, field="text")
             fields = PromptFields(text=text, num_images=num_images, **self._settings.fields_of(settings))
             generation = self._visitor.studio.generate(owner, fields)
         except FaceIDError as error:
@@ -170,12 +168,12 @@ class GenerateTab:
                 update = {self._progress: cards.running(*progress_of(event, drawn, choosing=choosing))}
                 if isinstance(event, PictureFile):
                     pictures = [*pictures, event]
-                    update |= {self.gallery: _gallery(pictures), self._drawn: pictures}
+                    update |= {self.gallery: captioned(pictures), self._drawn: pictures}
                 yield update
-            lines = [_count(pictures), *(note.reason for note in generation.all_notes())]
+            lines = [count_of(pictures), *(note.reason for note in generation.all_notes())]
             last, status = cards.finished("\n".join(lines)), "done"
         except Cancelled:
-            last, status = cards.failed(f"Cancelled. {_count(pictures)}"), "cancelled"
+            last, status = cards.failed(f"Cancelled. {count_of(pictures)}"), "cancelled"
         except FaceIDError as error:
             last, status = cards.failed(str(error)), "failed"
         yield {
@@ -223,10 +221,7 @@ class GenerateTab:
     def use_idea(
         self, request: gr.Request, browser_key: str | None, idea: Sequence[str], tune_id: int | None, strength: float
     ) -> tuple:
-        """An idea was clicked: the prompt for the chosen tune, the newest, or the example's.
-
-        Raises what `choose_card` shows: after an error nothing is drawn.
-        """
+        """As `choose`, for an idea: with the chosen tune, the newest, or the example's; raises, so nothing is drawn."""
         owner = self._visitor.owner(request, browser_key)
         tune = self._visitor.tune_or_example(owner, tune_id)
         return *self.choose(request, browser_key, tune.id, f"{tune.name}, {idea[0]}", strength), {}
@@ -253,11 +248,3 @@ class GenerateTab:
             return [gr.skip()] * (1 + len(self._settings.inputs)) + [cards.failed(str(error))]
         said = cards.finished(DRAWN_FROM) if "denoising_strength" in recipe else {}
         return [recipe.get("text", gr.skip()), *self._settings.reused(recipe), said]
-
-
-def _gallery(pictures: Sequence[PictureFile]) -> list[tuple[str, str]]:
-    return [(picture.path, caption(picture)) for picture in pictures]
-
-
-def _count(pictures: Sequence[PictureFile]) -> str:
-    return "1 picture is done." if len(pictures) == 1 else f"{len(pictures)} pictures are done."

@@ -123,6 +123,16 @@ def caption(picture: PictureFile) -> str:
     return f"seed {picture.seed} · {LIKENESS[picture.likeness]}" if picture.likeness else f"seed {picture.seed}"
 
 
+def captioned(pictures: Sequence[PictureFile]) -> list[tuple[str, str]]:
+    """Path and caption of each, as a gallery takes them."""
+    return [(picture.path, caption(picture)) for picture in pictures]
+
+
+def count_of(pictures: Sequence[PictureFile]) -> str:
+    """How many are done, as a sentence."""
+    return "1 picture is done." if len(pictures) == 1 else f"{len(pictures)} pictures are done."
+
+
 def progress_of(event: Any, num_images: int, *, choosing: bool = False) -> tuple[str, float]:
     """One line for what goes on, and how much of it is done (0 to 1). `num_images` are drawn.
 
