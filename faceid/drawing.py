@@ -1,11 +1,11 @@
 """One prompt being drawn: what the queue runs, what the caller follows. Knows the store, not how pictures are made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from faceid.domain import GenerationRequest, Note, Picture, PictureFile, Prompt, StepDone
+from faceid.domain import GenerationRequest, Picture, PictureFile, Prompt, StepDone
 from faceid.errors import UserError
 from faceid.finishes import ORDER, FinishStep
 from faceid.protocols import Likeness, Measure, Paint
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """Pictures on their way: the stored prompt, the request as it was decided, what was done otherwise than asked."""
+    """Pictures on their way: the stored prompt, and the request as it was decided."""
 
     prompt: Prompt
     request: GenerationRequest
-    notes: tuple[Note, ...]
     job: "Job"
     store: "TuneStore"
 
-    def all_notes(self) -> tuple[Note, ...]:
-        """Those, and what turned out while the pictures were finished."""
+    def as_of(self, pictures: Sequence[PictureFile], status: str, user_error: str | None = None) -> Prompt:
+        """The prompt as it stands for who has followed it: with the notes on what turned out while it was drawn."""
         kept = self.store.find_prompt(self.prompt.id)
-        return kept.notes if kept else self.notes
+        notes = kept.notes if kept else self.prompt.notes
+        return replace(self.prompt, pictures=tuple(pictures), notes=notes, status=status, user_error=user_error)
 
     def events(self) -> "Iterator[Waiting | StepDone | FinishStep | PictureFile]":
         """What happens, as it happens; raises UserError or Cancelled. A reader who leaves cancels it."""

@@ -65,7 +65,7 @@ class PromptStudio(Gallery):
         """
         plan = self._plan(owner, fields)
         prompt = self._store.add_prompt(_new_prompt(owner, plan))
-        return Generation(prompt, plan.request, plan.notes, self._queue_or_forget(prompt, plan), self._store)
+        return Generation(prompt, plan.request, self._queue_or_forget(prompt, plan), self._store)
 
     def request_pictures(self, owner: str, fields: PromptFields, *, origin: str) -> Prompt:
         """As `generate`, for a caller who comes back later: the prompt, as it is stored.

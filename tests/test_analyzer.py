@@ -11,9 +11,10 @@ from PIL import Image
 from tiny_pack import write_tiny_detector, write_tiny_pack, write_tiny_recogniser
 
 from faceid.domain import Upload
-from faceid.errors import InvalidPhotos, InvalidRequest, SetupError
+from faceid.errors import InvalidPhotos, InvalidRequest, PhotoProblem, SetupError
 from faceid.faces.analyzer import FaceAnalyzer
 from faceid.faces.packs import FacePack, load_face_pack
+from faceid.web.create_tab import DIFFERENT, explain
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,8 @@ def test_the_odd_one_out_is_named(analyzer, somebody_else):
     assert list(found) == ["odd.png"]
     assert "another person than in a.png" in found["odd.png"]
     assert "allow_different_people=true" in found["odd.png"]
+    on_the_page = explain(InvalidPhotos([PhotoProblem("odd.png", found["odd.png"])]))
+    assert on_the_page.endswith(f"Leave it out, or tick “{DIFFERENT}”.")
     assert len(analyzer.read_faces(uploads, allow_different_people=True)) == 3
 
 

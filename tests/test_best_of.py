@@ -117,7 +117,7 @@ def test_the_most_alike_are_kept_and_no_other_is_saved(studio, tune, tmp_path):
     assert (kept.status, kept.pictures) == ("done", tuple(pictures))
     assert (kept.parameters["num_images"], kept.parameters["best_of"]) == (2, 4)
     assert "4 pictures are drawn; the 2 most like the photos are kept, the most alike first." in [
-        n.reason for n in generation.notes
+        n.reason for n in generation.prompt.notes
     ]
 
 
@@ -127,7 +127,7 @@ def test_as_many_as_are_kept_come_one_by_one(studio, tune):
         StepDone, PictureFile, StepDone, PictureFile
     ]  # fmt: skip
     assert [picture.seed for picture in pictures] == [10, 11]
-    assert not any("most like" in note.reason for note in generation.notes)
+    assert not any("most like" in note.reason for note in generation.prompt.notes)
 
 
 @pytest.mark.parametrize(

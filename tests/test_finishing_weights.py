@@ -14,7 +14,7 @@ from tiny_swapper import write_tiny_swapper
 from faceid import hub
 from faceid.base_models import FINISHING_WEIGHTS, SWAP_RECOGNISER
 from faceid.finishing.loading import load_finishing
-from faceid.finishing.weights import load_networks
+from faceid.finishing.weights import OUT_OF_REACH, UNUSABLE, load_networks
 from faceid.flux.loading import Loaded
 from faceid.hub import HubUnreachable
 from faceid.settings import Settings
@@ -73,22 +73,27 @@ def test_offline_nothing_is_asked_for(tmp_path, fetch, asked):
     assert "FACEID_FACE_PACK=offline" in networks.missing["face_correct"]
 
 
-def test_a_hub_out_of_reach_is_a_reason_and_no_error(tmp_path):
+def test_a_hub_out_of_reach_is_a_reason_and_no_error(tmp_path, caplog):
     def unreachable(*args, **kwargs):
-        raise HubUnreachable("the Hub cannot be reached.")
+        raise HubUnreachable("a/repository: ConnectError.")
 
-    networks = load(tmp_path, unreachable)
+    with caplog.at_level("INFO"):
+        networks = load(tmp_path, unreachable)
     assert networks.super_resolution is None
-    assert networks.missing["super_resolution"] == "the Hub cannot be reached"
+    assert networks.missing["super_resolution"] == OUT_OF_REACH
+    assert "super_resolution is off: a/repository: ConnectError." in caplog.text  # for whoever runs the app
 
 
 @pytest.mark.parametrize("name", ["RealESRGAN_x4plus.safetensors", "GFPGANv1.4.pth"])
-def test_a_damaged_or_another_file_is_a_reason(tmp_path, files, fetch, name):
+def test_a_damaged_or_another_file_is_a_reason(tmp_path, files, fetch, name, caplog):
+    caplog.set_level("INFO")
     damaged = tmp_path / name
     damaged.write_bytes(b"not a network")
-    assert "cannot be read" in " ".join(load(tmp_path, _with(fetch, name, damaged)).missing.values())
+    assert list(load(tmp_path, _with(fetch, name, damaged)).missing.values()) == [UNUSABLE]
+    assert "cannot be read" in caplog.text
     other = next(path for other, path in files.items() if other != name and path.suffix in (".pth", ".safetensors"))
-    assert "another network" in " ".join(load(tmp_path, _with(fetch, name, other)).missing.values())
+    assert list(load(tmp_path, _with(fetch, name, other)).missing.values()) == [UNUSABLE]
+    assert "another network" in caplog.text
 
 
 def _with(fetch, name, path):
@@ -106,7 +111,8 @@ def test_code_in_a_pth_file_does_not_run(tmp_path, fetch):
     assert not (tmp_path / "ran").exists()
 
 
-def test_files_come_through_the_lock(tmp_path, files):
+def test_files_come_through_the_lock(tmp_path, files, caplog):
+    caplog.set_level("INFO")
     (weights,) = FINISHING_WEIGHTS["super_resolution"]
     (name,) = weights.files
     with serve_hub({f"{weights.repo}/{name}": files[name].read_bytes()}) as served:
@@ -117,7 +123,8 @@ def test_files_come_through_the_lock(tmp_path, files):
         networks = load(tmp_path, fetch, accept_inswapper=False)
     assert networks.super_resolution
     assert name in (tmp_path / hub.LOCK_FILE).read_text()
-    assert "has no file" in networks.missing["face_correct"] or "not on the Hub" in networks.missing["face_correct"]
+    assert networks.missing["face_correct"] == UNUSABLE
+    assert "has no file" in caplog.text or "not on the Hub" in caplog.text
 
 
 def test_every_generator_gets_its_chain(tmp_path, fast, analyzer, face_pack, fetch, asked):

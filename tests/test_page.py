@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import running_app
 from PIL import Image
@@ -47,7 +48,9 @@ def visitors(browser):
 
 @pytest.fixture(params=SIZES)
 def page(request, visitors, page_url):
-    """The page, loaded. Afterwards: nothing was asked of another machine, no script failed."""
+    """The page, loaded, with nothing to bring back. Afterwards: no other machine was asked, no script failed."""
+    for prompt in httpx.get(f"{page_url}/prompts").json():
+        httpx.delete(f"{page_url}/prompts/{prompt['id']}").raise_for_status()
     page = visitors[request.param].new_page()
     page.set_default_timeout(PATIENCE)
     requested, complaints = [], []
@@ -169,6 +172,8 @@ def test_cancel_stops_and_the_next_one_runs(page):
     page.locator("#num-images input[type=number]").fill("1")
     page.locator("#generate").click()
     expect(page.locator("#progress")).to_contain_text("1 picture is done", timeout=PATIENCE)
+    page.reload()
+    expect(page.locator("#gallery .caption-label")).to_have_text(re.compile(r"seed \d+"), timeout=PATIENCE)
 
 
 def choose(page: Page, dropdown: Locator, option: str) -> None:

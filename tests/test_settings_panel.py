@@ -45,7 +45,9 @@ def test_how_much_is_drawn_again_goes_with_a_picture(panel, tmp_path, monkeypatc
 
 def reused(panel, **recipe) -> dict:
     """What a recipe sets, without what stays as it is on the page."""
-    values = dict(zip(panel._fields, panel.reused(recipe)))
+    values = dict(zip([*panel._fields, "preset"], panel.reused(recipe), strict=True))
+    assert len(values) == len(panel.reusable)
+    assert values.pop("preset") is None  # the sliders are as the recipe says, whatever was chosen before
     return {name: value for name, value in values.items() if value != gr.skip()}
 
 

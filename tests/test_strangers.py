@@ -1,5 +1,6 @@
 """Strangers at the running app: each tries to see, use, list, rename and delete what is another's, by every way in."""
 
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -196,6 +197,19 @@ def test_a_session_of_anothers_gives_nothing_of_its_owner(bob, eve):
     assert ids_on(in_his_session) == []
     with pytest.raises(Refused, match="not there any more"):  # he has drawn nothing that could be picked
         in_his_session.happen("pick", [None], event_data={"index": 0, "value": None})
+
+
+def test_a_page_brings_back_the_last_pictures_of_its_visitor_and_of_nobody_else(app, ada, bob, eve, picture):
+    words = "a photo that is bob's"
+    drawn(bob, words)
+    his = json.dumps(bob.happen("open_page", [bob.browser_key, ""]))
+    assert re.search(r"[\w-]{43}\.png", his)
+    assert words in his
+    in_his_session = Visitor(app, session=bob.session)
+    for stranger, key in ((eve, eve.browser_key), (in_his_session, eve.browser_key), (eve, ada.key), (eve, "short")):
+        shown = json.dumps(stranger.happen("open_page", [key, ""]))
+        assert ".png" not in shown
+        assert words not in shown
 
 
 def test_state_cannot_be_forged(eve, picture):

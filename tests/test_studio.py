@@ -125,7 +125,7 @@ def test_a_prompt_becomes_pictures_and_is_remembered(studio, tune):
     assert generation.request.prompt == "woman, beach"
     assert generation.request.identities[0].strength == 0.8
     assert generation.request.width < generation.request.height
-    assert any("own size of fast" in note.reason for note in generation.notes)
+    assert any("own size of fast" in note.reason for note in generation.prompt.notes)
     kept = studio._store.get_prompt("me", generation.prompt.id)
     assert kept.status == "done"
     assert len(kept.pictures) == 2

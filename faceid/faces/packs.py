@@ -84,8 +84,8 @@ def load_judge_pack(
 
 def _fall_back(folder: Path, error: hub.HubUnreachable) -> FacePack:
     note = (
-        "Face pack: offline, because the Hub could not be reached. Base models whose adapter needs antelopev2 stay "
-        "unavailable until a restart with network."
+        "The Hugging Face Hub could not be reached for better ones, which FLUX.1 needs for people: start the app again "
+        "with network."
     )
     try:
         pack = _load_offline(folder, note=note)

@@ -39,7 +39,13 @@ NOT_ACCEPTED = (
     "its weights are for non-commercial research only. Whoever runs this app accepts that with "
     "FACEID_ACCEPT_INSWAPPER=true"
 )
-NOT_ASKED = "its weights come from the Hugging Face Hub, and FACEID_FACE_PACK=offline fetches nothing from there"
+NOT_ASKED = "its weights are not part of this app, which was started to download nothing (FACEID_FACE_PACK=offline)"
+OUT_OF_REACH = "its weights could not be downloaded: the Hugging Face Hub was out of reach when this app was started"
+UNUSABLE = "its weights could not be loaded when this app was started; its log says why"
+
+
+class LeftOut(SetupError):
+    """Weights that whoever runs the app does not want: the text is one for everybody."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,9 @@ def fetch_weights(
     SetupError: the licence was not accepted, the Hub is not to be asked (`offline`), or as `fetch`.
     """
     if name == "face_swap" and not accept_inswapper:
-        raise SetupError(NOT_ACCEPTED)
+        raise LeftOut(NOT_ACCEPTED)
     if offline:
-        raise SetupError(NOT_ASKED)
+        raise LeftOut(NOT_ASKED)
     named = [(weights.repo, filename) for weights in FINISHING_WEIGHTS[name] for filename in weights.files]
     return [fetch(repo, filename, lock_dir=lock_dir, token=token) for repo, filename in named]
 
@@ -87,9 +93,16 @@ def load_networks(steps: Iterable[str] = tuple(FINISHING_WEIGHTS), *, device: st
         try:
             loaded |= LOADERS[name](fetch_weights(name, **options), device)
         except SetupError as error:
-            missing[name] = str(error).rstrip(".")
+            missing[name] = _for_users(error)
             logger.info("%s is off: %s", name, error)
     return Networks(**loaded, missing=missing)
+
+
+def _for_users(error: SetupError) -> str:
+    """Why a step is off, for those who cannot mend it; the log names files and repositories."""
+    if isinstance(error, LeftOut):
+        return str(error)
+    return OUT_OF_REACH if isinstance(error, hub.HubUnreachable) else UNUSABLE
 
 
 def _load_super_resolution(files: list[Path], device: str) -> dict[str, SuperResolution]:

@@ -8,10 +8,14 @@ from faceid.domain import TuneFields
 from faceid.errors import FaceIDError
 from faceid.limits import CLASS_NAMES, LIMITS
 from faceid.web import cards
+from faceid.web.presenting import in_page_words
 from faceid.web.uploads import SessionUploads, read_uploads, remove_uploads
 from faceid.web.visitor import Visitor
 
 CONSENT = "This is me, or the person in these photos agreed to pictures being made of them."
+DIFFERENT = "Take photos that seem to show different people"
+TITLE, CLASS_WORD = "Name", "The word for this person in prompts"
+LABELS = {"title": TITLE, "name": CLASS_WORD, "images": "Photos"}
 PHOTO_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"]
 ADVICE = "One good photo is enough, three to five are better: sharp, the face large and from the front."
 
@@ -40,15 +44,15 @@ class CreateTab:
             elem_id="photo-files",
         )
         gr.Markdown(ADVICE)
-        self._title = gr.Textbox(label="Name", placeholder="John Doe", max_lines=1, elem_id="tune-title")
+        self._title = gr.Textbox(label=TITLE, placeholder="John Doe", max_lines=1, elem_id="tune-title")
         self._name = gr.Dropdown(
             list(CLASS_NAMES),
             value="person",
-            label="The word for this person in prompts",
+            label=CLASS_WORD,
             allow_custom_value=True,
             elem_id="tune-name",
         )
-        self._different = gr.Checkbox(label="Take photos that seem to show different people", elem_id="tune-different")
+        self._different = gr.Checkbox(label=DIFFERENT, elem_id="tune-different")
         self._consent = gr.Checkbox(label=CONSENT, elem_id="tune-consent")
         self._create = gr.Button("Create the tune", variant="primary", elem_id="create-tune")
 
@@ -99,10 +103,15 @@ class CreateTab:
             owner = self._visitor.owner(request, browser_key)
             made = self._visitor.studio.create_tune(owner, read_uploads(paths), fields)
         except FaceIDError as error:
-            return cards.failed(str(error)), *[gr.skip()] * 4, None
+            return cards.failed(explain(error)), *[gr.skip()] * 4, None
         remove_uploads(paths)
         seconds = time.perf_counter() - started
         ready = f"“{made.tune.title}” is ready after {seconds:.1f} s: draw with it under Generate."
         line = ready if made.created else "This tune was there already."
         warnings = "".join(f"\n{warning.photo}: {warning.message}" for warning in made.warnings)
         return cards.finished(line + warnings), [], None, "", False, made.tune.id
+
+
+def explain(error: FaceIDError) -> str:
+    """The error's text with what this tab calls fields and choices."""
+    return in_page_words(error, LABELS).replace("set allow_different_people=true", f"tick “{DIFFERENT}”")

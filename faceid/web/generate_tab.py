@@ -7,12 +7,13 @@ import gradio as gr
 
 from faceid.domain import PictureFile, PromptFields
 from faceid.drawing import Generation
-from faceid.errors import Cancelled, FaceIDError, InvalidRequest, NotFound
+from faceid.errors import Cancelled, FaceIDError, InvalidRequest, NotAdmitted, NotFound
 from faceid.limits import LIMITS
 from faceid.prompt_syntax import name_person
 from faceid.validation import check_id
 from faceid.web import cards
-from faceid.web.presenting import captioned, count_of, details_json, progress_of
+from faceid.web.pictures_panel import PicturesPanel
+from faceid.web.presenting import in_page_words, progress_of
 from faceid.web.reusing import recipe_of
 from faceid.web.settings_panel import SettingsPanel
 from faceid.web.visitor import QUIET, Visitor, event_value
@@ -26,23 +27,24 @@ IDEAS = (
 )
 # On a phone the pictures are below the fold.
 SHOW_PICTURES = "() => document.getElementById('gallery').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
+FOLLOWING_SECONDS = 1.0  # how often the page looks how far that is which it did not ask for itself
 BUSY = "Your last pictures are still being drawn. Wait for them, or press Cancel first."
 NO_PROMPT = "The prompt is empty. Say what to draw, or click an idea."
 DRAWN_FROM = "It was drawn from a picture, which its file does not hold: choose that under “Start from a picture”."
 
 
 class GenerateTab:
-    """The tab's components and what happens on them. The other tabs use `people`, `text`, `chosen` and `gallery`."""
+    """The tab's components and what happens on them. The other tabs use `people`, `text`, `chosen` and `pictures`."""
 
     def __init__(self, visitor: Visitor):
         self._visitor = visitor
         self.chosen, self._prompt_id = gr.State(None), gr.State(None)
-        self._drawn, self._picked_seed, self._picked_path = gr.State([]), gr.State(None), gr.State(None)
+        self._following = gr.Timer(FOLLOWING_SECONDS, active=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 self._build_wish()
             with gr.Column(scale=6, min_width=320):
-                self._build_pictures()
+                self.pictures = PicturesPanel()
         self._wire()
 
     def _build_wish(self) -> None:
@@ -69,62 +71,44 @@ class GenerateTab:
         self._settings = SettingsPanel(self._visitor.studio)
         self.strength, self.finishing = self._settings.strength, self._settings.finishing
         self.base_model = self._settings.base_model
-
-    def _build_pictures(self) -> None:
-        self._progress = cards.progress_line("progress")
-        self.gallery = gr.Gallery(
-            label="Pictures", columns=2, object_fit="contain", format="png", height="auto", elem_id="gallery"
-        )
-        with gr.Row(visible=False) as self._picked:
-            self._reuse = gr.Button("Reuse its seed", elem_id="reuse-seed")
-            self._reuse_all = gr.Button("Reuse its settings", elem_id="reuse-settings")
-            self._download = gr.DownloadButton("Download", elem_id="download")
-        self._opened = gr.UploadButton(
-            "Reuse the settings of a PNG", file_types=[".png"], size="sm", variant="secondary", elem_id="reuse-file"
-        )
-        with gr.Accordion("Details", open=False):
-            self._details = gr.JSON(show_label=False, elem_id="details")
+        self._labels = {"text": self.text.label, "num_images": self._num_images.label, **self._settings.labels}
 
     def _wire(self) -> None:
-        key, strength = self._visitor.browser_key, self.strength
+        key, strength, pictures = self._visitor.browser_key, self.strength, self.pictures
+        buttons = [self._generate, self._cancel]
         drawing = {
             "fn": self.draw,
             "inputs": [key, self._prompt_id, self.text, self._num_images, *self._settings.inputs],
-            "outputs": [
-                self._progress,
-                self.gallery,
-                self._details,
-                self._prompt_id,
-                self._drawn,
-                self._picked,
-                self._generate,
-                self._cancel,
-            ],
+            "outputs": [*pictures.outputs, self._prompt_id, *buttons],
             "concurrency_limit": None,
             **QUIET,
         }
         self.choice = [self.text, self.chosen, self.people]
-        self.choice_or_error = [*self.choice, self._progress]
+        self.choice_or_error = [*self.choice, pictures.progress]
+        self.brought_back = [*pictures.outputs, self._prompt_id, *buttons, self._following, self.text, self.chosen]
         gr.on([self._generate.click, self.text.submit], **drawing)
         gr.on([self._generate.click, self._ideas.click], None, js=SHOW_PICTURES, **QUIET)
-        self._cancel.click(self.cancel, [key, self._prompt_id], [self._cancel, self._progress], **QUIET)
+        self._cancel.click(self.cancel, [key, self._prompt_id], [self._cancel, pictures.progress], **QUIET)
+        self._following.tick(
+            self.follow,
+            [key, self._prompt_id, pictures.drawn],
+            [*pictures.outputs, *buttons, self._following],
+            **QUIET,
+        )
         self.people.select(self.choose_card, [key, self.text, strength], self.choice_or_error, **QUIET)
         strength.release(self.choose, [key, self.chosen, self.text, strength], self.choice, **QUIET)
         self.example_used = self._ideas.click(
             self.use_idea, [key, self._ideas, self.chosen, strength], self.choice_or_error, **QUIET
         )
         self.example_used.success(**drawing)
-        self.gallery.select(
-            self.pick,
-            self._drawn,
-            [self._picked, self._reuse, self._download, self._picked_seed, self._picked_path],
-            **QUIET,
-        )
-        reused = [self.text, *self._settings.inputs, self._progress]
+        reused = [self.text, *self._settings.reusable, pictures.progress]
         steps = list(self.finishing.steps.values())
-        for reusing, file in ((self._reuse_all.click, self._picked_path), (self._opened.upload, self._opened)):
+        for reusing, file in (
+            (pictures.reuse_all.click, pictures.picked_path),
+            (pictures.opened.upload, pictures.opened),
+        ):
             reusing(self.reuse, file, reused, **QUIET).then(self.finishing.switch, self.base_model, steps, **QUIET)
-        self._reuse.click(lambda seed: seed, self._picked_seed, self._settings.seed, **QUIET)
+        pictures.reuse.click(lambda seed: seed, pictures.picked_seed, self._settings.seed, **QUIET)
 
     def draw(
         self,
@@ -145,43 +129,71 @@ class GenerateTab:
             fields = PromptFields(text=text, num_images=num_images, **self._settings.fields_of(settings))
             generation = self._visitor.studio.generate(owner, fields)
         except FaceIDError as error:
-            yield {self._progress: cards.failed(str(error))}
+            yield {self.pictures.progress: cards.failed(in_page_words(error, self._labels))}
             return
-        yield {
-            self._progress: cards.running("Starting"),
-            self.gallery: [],
-            self._details: details_json(generation, [], "queued"),
+        yield self.pictures.started(generation.prompt) | {
             self._prompt_id: generation.prompt.id,
-            self._drawn: [],
-            self._picked: gr.Row(visible=False),
-            self._generate: gr.Button(interactive=False),
-            self._cancel: gr.Button("Cancel", visible=True, interactive=True),
+            **self._buttons(drawing=True),
         }
-        yield from self._follow(generation)
+        yield from self._show(generation)
 
-    def _follow(self, generation: Generation) -> Iterator[dict]:
+    def _show(self, generation: Generation) -> Iterator[dict]:
+        """Every step and picture, and how it ended."""
         pictures: list[PictureFile] = []
         drawn = generation.request.num_images
         choosing = generation.prompt.parameters["num_images"] < drawn
+        status, user_error = "done", None
         try:
             for event in generation.events():
-                update = {self._progress: cards.running(*progress_of(event, drawn, choosing=choosing))}
+                update = {self.pictures.progress: cards.running(*progress_of(event, drawn, choosing=choosing))}
                 if isinstance(event, PictureFile):
                     pictures = [*pictures, event]
-                    update |= {self.gallery: captioned(pictures), self._drawn: pictures}
+                    update |= self.pictures.with_pictures(pictures)
                 yield update
-            lines = [count_of(pictures), *(note.reason for note in generation.all_notes())]
-            last, status = cards.finished("\n".join(lines)), "done"
         except Cancelled:
-            last, status = cards.failed(f"Cancelled. {count_of(pictures)}"), "cancelled"
+            status = "cancelled"
         except FaceIDError as error:
-            last, status = cards.failed(str(error)), "failed"
-        yield {
-            self._progress: last,
-            self._details: details_json(generation, pictures, status),
-            self._generate: gr.Button(interactive=True),
-            self._cancel: gr.Button(visible=False),
+            status, user_error = "failed", str(error)
+        ended = generation.as_of(pictures, status, user_error)
+        yield self.pictures.stand_of(ended, pictures) | self._buttons(drawing=False)
+
+    def _buttons(self, *, drawing: bool) -> dict:
+        return {
+            self._generate: gr.Button(interactive=not drawing),
+            self._cancel: gr.Button("Cancel", visible=drawing, interactive=drawing),
         }
+
+    def bring_back(self, request: gr.Request, browser_key: str | None, text: str) -> dict:
+        """The visitor's newest prompt, as it stands, on a page that is opened; nothing where there is none.
+
+        What was written there meanwhile stays.
+        """
+        studio = self._visitor.studio
+        try:
+            owner = self._visitor.owner(request, browser_key)
+        except NotAdmitted:
+            return {}
+        studio.delete_expired()
+        newest = studio.list_prompts(owner, limit=1)
+        if not newest:
+            return {}
+        (prompt,) = newest
+        drawing = prompt.finished_at is None
+        words = {} if text else {self.text: prompt.text, self.chosen: next(iter(prompt.tune_ids), None)}
+        following = {self._prompt_id: prompt.id, self._following: gr.Timer(active=drawing)}
+        return self.pictures.stand_of(prompt, []) | self._buttons(drawing=drawing) | following | words
+
+    def follow(
+        self, request: gr.Request, browser_key: str | None, prompt_id: int | None, drawn: Sequence[PictureFile]
+    ) -> dict:
+        """How far the prompt is that was brought back; until it has ended."""
+        followed = {self._following: gr.Timer(active=False)}
+        try:
+            prompt = self._visitor.studio.get_prompt(self._visitor.owner(request, browser_key), prompt_id)
+        except FaceIDError:  # deleted with its tune
+            return self.pictures.emptied() | self._buttons(drawing=False) | followed
+        stand = self.pictures.stand_of(prompt, drawn)
+        return stand if prompt.finished_at is None else stand | self._buttons(drawing=False) | followed
 
     def _is_unfinished(self, owner: str, prompt_id: int | None) -> bool:
         try:
@@ -195,7 +207,7 @@ class GenerateTab:
             if prompt_id:
                 self._visitor.studio.cancel(self._visitor.owner(request, browser_key), prompt_id)
         except FaceIDError as error:
-            return {self._progress: cards.failed(str(error))}
+            return {self.pictures.progress: cards.failed(str(error))}
         return {self._cancel: gr.Button("Cancelling…", interactive=False)}
 
     def choose_card(
@@ -226,25 +238,11 @@ class GenerateTab:
         tune = self._visitor.tune_or_example(owner, tune_id)
         return *self.choose(request, browser_key, tune.id, f"{tune.name}, {idea[0]}", strength), {}
 
-    def pick(self, event: gr.EventData, drawn: Sequence[PictureFile]) -> tuple:
-        """A picture was clicked: its seed and its file are at hand."""
-        index = event_value(event, "index")
-        if not isinstance(index, int) or not 0 <= index < len(drawn):
-            raise gr.Error("This picture is not there any more. Draw it again.", print_exception=False)
-        picture = drawn[index]
-        return (
-            gr.Row(visible=True),
-            gr.Button(f"Reuse seed {picture.seed}"),
-            gr.DownloadButton(value=picture.path),
-            picture.seed,
-            picture.path,
-        )
-
     def reuse(self, path: str | None) -> list:
         """The prompt and the settings that a picture's file says it was drawn with."""
         try:
             recipe = recipe_of(path)
         except FaceIDError as error:
-            return [gr.skip()] * (1 + len(self._settings.inputs)) + [cards.failed(str(error))]
+            return [gr.skip()] * (1 + len(self._settings.reusable)) + [cards.failed(str(error))]
         said = cards.finished(DRAWN_FROM) if "denoising_strength" in recipe else {}
         return [recipe.get("text", gr.skip()), *self._settings.reused(recipe), said]

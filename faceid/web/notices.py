@@ -45,7 +45,6 @@ class Notices:
         pack, judge = self._loaded or (None, None)
         return licences_text(
             self._base_models,
-            pack=pack.name if pack else "",
             pack_licence=pack.licence if pack else "",
             judge_licence=judge.licence if judge else "",
         )

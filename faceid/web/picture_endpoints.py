@@ -128,8 +128,8 @@ class PictureEndpoints:
         for event in generation.events():
             if isinstance(event, PictureFile):
                 pictures.append(event)
-                yield gallery_json(pictures), details_json(generation, pictures, "processing")
-        yield gallery_json(pictures), details_json(generation, pictures, "done")
+                yield gallery_json(pictures), details_json(generation.as_of(pictures, "processing"))
+        yield gallery_json(pictures), details_json(generation.as_of(pictures, "done"))
 
     def base_models(self) -> list[BaseModelJSON]:
         """The base models this app knows, which of them are loaded, their defaults, and what finishing they get here:

@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Any, TypedDict
 
 from faceid.base_models import BaseModel
-from faceid.domain import PictureFile, StepDone, Tune
-from faceid.drawing import Generation
+from faceid.domain import Note, PictureFile, Prompt, StepDone, Tune
+from faceid.errors import FaceIDError
 from faceid.finishes import FINISHES, ORDER, FinishStep
 from faceid.studio import CreatedTune
 
@@ -19,6 +19,11 @@ LIKENESS = {
     "copy": "nearly a copy of a photo",
     "not measurable": "likeness not measurable",
 }
+
+
+TITLES = {finish.name: finish.title for finish in FINISHES}
+# A pack that is not known by a name: its models are of two Python packages.
+READERS = {"offline": "two small models that were installed with this app"}
 
 
 class TuneJSON(TypedDict):
@@ -104,17 +109,17 @@ def base_model_json(
     )
 
 
-def details_json(generation: Generation, pictures: list[PictureFile], status: str) -> dict[str, Any]:
+def details_json(prompt: Prompt) -> dict[str, Any]:
     """A prompt as JSON, while it is drawn and after: what was decided, the seeds, what differs from the wish."""
     return {
-        "id": generation.prompt.id,
-        "text": generation.prompt.text,
-        "base_model": generation.request.base_model,
-        "status": status,
-        **generation.prompt.parameters,
-        "seeds": [picture.seed for picture in pictures],
-        "likeness": [picture.likeness for picture in pictures],
-        "notes": [note.reason for note in generation.all_notes()],
+        "id": prompt.id,
+        "text": prompt.text,
+        "base_model": prompt.base_model,
+        "status": prompt.status,
+        **prompt.parameters,
+        "seeds": [picture.seed for picture in prompt.pictures],
+        "likeness": [picture.likeness for picture in prompt.pictures],
+        "notes": [note.reason for note in prompt.notes],
     }
 
 
@@ -133,6 +138,21 @@ def count_of(pictures: Sequence[PictureFile]) -> str:
     return "1 picture is done." if len(pictures) == 1 else f"{len(pictures)} pictures are done."
 
 
+def note_lines(notes: Sequence[Note]) -> list[str]:
+    """What was done otherwise than asked, finishing steps by their titles."""
+    return [_named(note.reason, note.field, TITLES) for note in notes]
+
+
+def in_page_words(error: FaceIDError, labels: Mapping[str, str]) -> str:
+    """An error's text; a field that it begins with by its name on the page, where `labels` has one."""
+    return _named(str(error), getattr(error, "field", ""), labels)
+
+
+def _named(text: str, field: str, labels: Mapping[str, str]) -> str:
+    named = field in labels and text.startswith((f"{field}:", f"{field} "))
+    return labels[field] + text.removeprefix(field) if named else text
+
+
 def progress_of(event: Any, num_images: int, *, choosing: bool = False) -> tuple[str, float]:
     """One line for what goes on, and how much of it is done (0 to 1). `num_images` are drawn.
 
@@ -144,7 +164,7 @@ def progress_of(event: Any, num_images: int, *, choosing: bool = False) -> tuple
         done = (event.index + event.step / event.steps) / num_images
         return f"Picture {event.index + 1} of {num_images}: step {event.step} of {event.steps}", done
     if isinstance(event, FinishStep):
-        name = next(finish.title.lower() for finish in FINISHES if finish.name == event.name)
+        name = TITLES[event.name].lower()
         line = f"Picture {event.index + 1} of {num_images}: {name}, {event.done} of {event.of}"
         return line, (event.index + 1) / num_images
     if isinstance(event, PictureFile):
@@ -154,9 +174,10 @@ def progress_of(event: Any, num_images: int, *, choosing: bool = False) -> tuple
 
 def status_text(models: Sequence[BaseModel], *, pack: str, pack_note: str, judge: str | None = None) -> str:
     """Markdown for the page's status line: what draws here, reads faces and judges likeness, and why it is these."""
-    notes = [note for note in (*(model.note for model in models), pack_note) if note]
-    judged = f"likeness judged by *{judge}*" if judge else "likeness not judged"
-    return " ".join([f"Drawing with {_where(models)}, faces read by the pack *{pack}*, {judged}.", *notes])
+    notes = [model.note for model in models if model.note]
+    judged = "the same" if judge == pack else _reader(judge) if judge else "nobody"
+    readers = f"Faces are read by {_reader(pack)}, likeness is judged by {judged}."
+    return " ".join([f"Drawing with {_where(models)}.", *notes, readers, pack_note]).strip()
 
 
 def loading_text(models: Sequence[BaseModel]) -> str:
@@ -164,21 +185,23 @@ def loading_text(models: Sequence[BaseModel]) -> str:
     return f"Loading {_where(models)}. You can look around; pictures can be drawn in a moment."
 
 
-def licences_text(
-    models: Sequence[BaseModel], *, pack: str = "", pack_licence: str = "", judge_licence: str = ""
-) -> str:
+def licences_text(models: Sequence[BaseModel], *, pack_licence: str = "", judge_licence: str = "") -> str:
     """Markdown for the page's foot: the licences of the models in use, and what becomes of photos.
 
-    Without `pack`: it is not known yet.
+    Without `pack_licence`: it is not known yet.
     """
     licences = [f"{model.title}: {model.licence}" for model in models]
     licences += ["PuLID-FLUX: Apache-2.0", "EVA02-CLIP: MIT"] if any(model.repo for model in models) else []
-    licences += [f"face pack {pack}: {pack_licence}"] if pack else []
+    licences += [pack_licence] if pack_licence else []
     licences += [f"judge: {judge_licence}"] if judge_licence not in ("", pack_licence) else []
     return (
         f"Licences: {'; '.join(licences)}.\n\n"
         "Use photos of people who agreed. Tunes are deleted after 30 days, or when you delete them."
     )
+
+
+def _reader(pack: str) -> str:
+    return READERS.get(pack, f"*{pack}*")
 
 
 def _where(models: Sequence[BaseModel]) -> str:

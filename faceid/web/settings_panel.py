@@ -20,7 +20,8 @@ from faceid.web.visitor import QUIET
 
 
 class SettingsPanel:
-    """`inputs` are the components whose values `fields_of` turns into PromptFields, in the same order."""
+    """`inputs` are the components whose values `fields_of` turns into PromptFields, in the same order; `reusable` are
+    those that `reused` gives values for, `labels` what the fields are called on the page."""
 
     def __init__(self, studio: Studio):
         model = studio.loaded_models[0]
@@ -58,6 +59,8 @@ class SettingsPanel:
         self.finishing = FinishingPanel(studio)
         self._fields |= self.finishing.fields
         self.inputs = list(self._fields.values())
+        self.reusable = [*self.inputs, self._preset]
+        self.labels = {name: part.label for name, part in self._fields.items()}
         self._wire()
 
     def _wire(self) -> None:
@@ -81,9 +84,9 @@ class SettingsPanel:
         return read_starts(fields)
 
     def reused(self, recipe: Mapping[str, Any]) -> list[Any]:
-        """Values for `inputs` from a picture's recipe; what it does not say stays."""
+        """Values for `reusable` from a picture's recipe; what it does not say stays. No preset: sliders say it all."""
         choices = {"aspect_ratio": ASPECT_RATIOS, "base_model": [slug for _, slug in self.base_model.choices]}
-        return values_for(recipe, self._fields, choices | CHOICES)
+        return [*values_for(recipe, self._fields, choices | CHOICES), None]
 
 
 def _build_drawing(model: BaseModel) -> dict[str, Component]:

@@ -31,16 +31,26 @@ CSS = (
 #finishing label:has(input:disabled) .label-text { color: var(--body-text-color-subdued) }
 #finishing input:disabled { opacity: 0.5 }
 #gallery .grid-wrap { max-height: none }
-#gallery .caption-label { white-space: normal; max-width: 96% }
+#gallery .thumbnail-lg { aspect-ratio: auto; height: auto; border: 0; box-shadow: none }
+#gallery .thumbnail-lg img { aspect-ratio: 1; height: auto }
+#gallery .caption-label { position: static; max-width: none; border: 0; box-shadow: none; background: none;
+  white-space: normal; text-align: center; font-size: 13px; line-height: 1.3 }
+.dark { --color-accent: var(--primary-400) }
 .gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto }
 @media (max-width: 480px) { .tab-container button { padding: 0 7px !important; font-size: 14px !important } }
 """
 )
 THEME = gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-THEME.set(  # Soft's are hardly there on white
+THEME.set(  # where Soft's are hardly there, or below the 4.5:1 of WCAG 2.2, 1.4.3
+    block_label_text_color="*primary_600",
+    block_title_text_color="*primary_600",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_500",
+    color_accent="*primary_600",
     checkbox_border_color="*neutral_500",
     body_text_color_subdued="*neutral_600",
     input_placeholder_color="*neutral_500",
+    input_placeholder_color_dark="*neutral_300",
 )
 LOADING_SECONDS = 2.0  # how often the status line looks whether the models are there
 CLEAN_CACHE = (600, KEPT_SECONDS)  # seconds: what components wrote goes as uploads do
@@ -89,8 +99,9 @@ def build_page(studio: Studio, owners: Owners, notices: Notices) -> gr.Blocks:
             snippets = _snippets(request, mine[0] if mine else None, needs_key=owner != LOCAL)
             return visitor.cards(owner, chosen), all_tunes, more, chosen, *snippets
 
-        def keep_key(kept: str | None) -> str | None:
-            return kept or (None if owners.admitted else secrets.token_hex(32))
+        def open_page(request: gr.Request, kept: str | None, text: str) -> dict:
+            key = kept or (None if owners.admitted else secrets.token_hex(32))
+            return {browser_key: key} | generate.bring_back(request, key, text)
 
         refreshing = {
             "fn": refresh,
@@ -105,12 +116,13 @@ def build_page(studio: Studio, owners: Owners, notices: Notices) -> gr.Blocks:
             outputs=[loading, status, licences],
             **QUIET,
         ).then(generate.finishing.switch, generate.base_model, list(generate.finishing.steps.values()), **QUIET)
-        page.load(keep_key, browser_key, browser_key, **QUIET).then(**refreshing)
+        opened = [browser_key, *generate.brought_back]
+        page.load(open_page, [browser_key, generate.text], opened, **QUIET).then(**refreshing)
         key.change(lambda typed: typed, key, browser_key, **QUIET).then(**refreshing)
         create.made.then(**refreshing).then(
             generate.choose, [browser_key, create.created, generate.text, generate.strength], generate.choice, **QUIET
         )
-        tunes.deleted.then(**refreshing).then(lambda: [], None, generate.gallery, **QUIET)
+        tunes.deleted.then(**refreshing).then(generate.pictures.emptied, None, generate.pictures.outputs, **QUIET)
         tunes.grown.then(**refreshing)
         generate.example_used.then(**refreshing)
         page.unload(create.forget)
