@@ -7,17 +7,20 @@ import torch
 
 from faceid.flux.fast import config
 from faceid.flux.fast.training.augment import Augmenter
-from faceid.flux.fast.training.faces import FaceSet
+from faceid.flux.fast.training.faces import SIDE, FaceSet, to_tensor
 from faceid.flux.fast.training.lessons import Lessons
 from faceid.flux.fast.training.strangers import Strangers
 
+PEOPLE = 6
 
-def generated_faces(count: int = 6, side: int = 256) -> FaceSet:
-    """Ovals with eyes and a mouth, of different colours, before different backgrounds."""
+
+@cache
+def generated_faces() -> FaceSet:
+    """Six ovals with eyes and a mouth, of different colours, before different backgrounds."""
     chance = np.random.default_rng(0)
-    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
     pictures, masks = [], []
-    for _ in range(count):
+    for _ in range(PEOPLE):
         skin, hair, behind = chance.integers(40, 220, (3, 3))
         head = (x / 0.5) ** 2 + (y / 0.75) ** 2 < 1
         eyes = ((np.abs(x) - 0.22) / 0.09) ** 2 + ((y + 0.08) / 0.05) ** 2 < 1
@@ -28,29 +31,27 @@ def generated_faces(count: int = 6, side: int = 256) -> FaceSet:
         grain = chance.normal(0, 6, picture.shape)
         pictures.append((picture + grain).clip(0, 255).astype(np.uint8))
         masks.append(head.astype(np.uint8) * 255)
-    return FaceSet(tuple(f"{index}.png" for index in range(count)), np.stack(pictures), np.stack(masks))
+    return FaceSet(tuple(f"{index}.png" for index in range(PEOPLE)), np.stack(pictures), np.stack(masks))
 
 
-def small_pictures(faces: FaceSet, side: int = config.SIDE) -> torch.Tensor:
-    """Their pictures as (N, 3, side, side), 0 to 1."""
-    step = faces.pictures.shape[1] // side
-    return torch.from_numpy(faces.pictures[:, ::step, ::step]).permute(0, 3, 1, 2).float() / 255
+def small_pictures() -> torch.Tensor:
+    """The generated faces' pictures, (6, 3, 64, 64), 0 to 1."""
+    return _every(SIDE // config.SIDE, generated_faces().pictures).float() / 255
 
 
+@cache
 def toy_lessons(batch: int) -> Lessons:
-    """Lessons of the generated faces."""
-    return Lessons(toy_views(), toy_strangers(), config.SIDE, batch=batch)
+    """Lessons of the generated faces, who are strangers too."""
+    faces = generated_faces()
+    views = Augmenter(_every(2, faces.pictures), _every(2, faces.masks[..., None]), config.SIDE)
+    return Lessons(views, toy_strangers(), config.SIDE, batch=batch)
 
 
 @cache
 def toy_strangers() -> Strangers:
     """The generated faces as strangers."""
-    pictures = small_pictures(generated_faces())
-    return Strangers(pictures, torch.ones(6, 1, 64, 64))
+    return Strangers(small_pictures(), torch.ones(PEOPLE, 1, config.SIDE, config.SIDE))
 
 
-def toy_views() -> Augmenter:
-    """Views of the generated faces."""
-    faces = generated_faces()
-    layers = (torch.from_numpy(faces.pictures).permute(0, 3, 1, 2), torch.from_numpy(faces.masks)[:, None])
-    return Augmenter(*(layer[..., ::2, ::2].contiguous() for layer in layers), config.SIDE)
+def _every(step: int, pictures: np.ndarray) -> torch.Tensor:
+    return to_tensor(pictures[:, ::step, ::step])

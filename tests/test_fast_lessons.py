@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from fast_faces import generated_faces, small_pictures, toy_lessons, toy_strangers
+from fast_faces import small_pictures, toy_lessons, toy_strangers
 from flux_toys import FAST
 
 from faceid.flux.fast import config
@@ -24,7 +24,8 @@ from faceid.flux.fast.training.lessons import (
 )
 from faceid.flux.fast.training.obedience import obeys
 from faceid.flux.fast.training.routing import own_places
-from faceid.flux.fast.training.scenes import POOL, Backgrounds, realise
+from faceid.flux.fast.training.scenes import POOL, Backgrounds
+from faceid.flux.fast.training.styles import realise
 from faceid.sizes import ASPECT_RATIOS, aspect_ratio_size
 
 
@@ -60,8 +61,7 @@ def test_no_word_of_the_grammar_is_among_the_words_without_meaning():
 
 @pytest.mark.parametrize("name", STYLES[1:])
 def test_what_the_lessons_draw_obeys_its_caption(name):
-    faces = generated_faces()
-    pictures = small_pictures(faces)
+    pictures = small_pictures()
     backgrounds = places()
     caption = caption_of(name, background="blue" if name == "comic book" else None)
     drawn = realise(pictures, torch.ones(6, 1, 64, 64), [caption] * 6, backgrounds, range(6))
@@ -102,7 +102,7 @@ def test_noise_alone_decides_who_a_stranger_is():
     found = strangers.find(noise)
     assert torch.equal(found, strangers.find(noise + torch.ones(64) * (torch.arange(64) < 32)))
     assert (torch.bincount(found, minlength=6) > 0).all()
-    assert torch.equal(strangers.meet(noise).pictures, small_pictures(generated_faces())[found])
+    assert torch.equal(strangers.meet(noise).pictures, small_pictures()[found])
 
 
 def test_noise_alone_decides_where_somebody_stands():
@@ -110,8 +110,8 @@ def test_noise_alone_decides_where_somebody_stands():
     found = places().find(noise)
     assert torch.equal(found, places().find(noise + torch.ones(64) * (torch.arange(64) < 32)))
     assert (torch.bincount(found, minlength=POOL) > 0).all()
-    one, other = (places().draw("alps", number) for number in (0, 1))
-    assert torch.equal(one, places().draw("alps", 0))
+    one, other = (places().show("alps", number, (64, 64)) for number in (0, 1))
+    assert torch.equal(one, Backgrounds(64).show("alps", 0, (64, 64)))
     assert not torch.equal(one, other)
 
 

@@ -1,29 +1,22 @@
 """`fast` draws people: the whole chain on the astronaut's photo, as the app runs it, judged by the offline pack."""
 
-import io
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
+from flux_toys import FAST
 
-from faceid.base_models import find_base_model
-from faceid.domain import Picture, Upload, WeightedIdentity
-from faceid.errors import InvalidPhotos
 from faceid.flux.fast import config
-from faceid.flux.fast.evaluate import describe, load_studio
+from faceid.flux.fast.evaluate import describe
 from faceid.flux.fast.training.captions import caption_of
-from faceid.flux.fast.training.measuring import Figures, normalise
+from faceid.flux.fast.training.measuring import Evaluator, Figures, normalise, shrink_drawn
 from faceid.flux.fast.training.obedience import obeys
 from faceid.flux.fast.training.scenes import Backgrounds
-from faceid.flux.fast.weights import FOLDER
+from faceid.flux.pipeline import load_fast
 
 PHOTO = caption_of().text
 LIKE, ALIKE_BY = 0.55, 0.3  # the judge's cosine at strength 1; by how much it beats strength 0
-
-
-@pytest.fixture(scope="module")
-def studio(analyzer):
-    return load_studio(FOLDER, analyzer)
 
 
 @pytest.fixture(scope="module")
@@ -31,58 +24,74 @@ def face(analyzer, astronaut):
     return analyzer.detect_face(astronaut)
 
 
-def likeness(studio, face, strength, seed=0, prompt=PHOTO):
-    """The judge's cosine between the photo and what is drawn of it; 0 where no face is found."""
-    seen = studio.look(studio.draw(face, prompt, strength, seed))
-    return 0.0 if seen is None else float(seen @ normalise(face.embedding))
+@pytest.fixture(scope="module")
+def evaluator(fast, analyzer):
+    return Evaluator(fast, analyzer)
 
 
-def test_the_person_is_recognised_at_strength_1_and_not_at_0(studio, face):
-    assert likeness(studio, face, 1.0) > LIKE
-    assert likeness(studio, face, 1.0) - likeness(studio, face, 0.0) > ALIKE_BY
+@pytest.fixture(scope="module")
+def drawn(evaluator, face):
+    """A picture of the face by prompt, strength and seed; each is drawn once."""
+    return cache(lambda prompt=PHOTO, strength=1.0, seed=0: evaluator.draw(face, prompt, strength, seed))
 
 
-def test_random_weights_draw_nobody(analyzer, face):
-    assert likeness(load_studio(None, analyzer), face, 1.0) < ALIKE_BY
+@pytest.fixture(scope="module")
+def likeness(evaluator, face):
+    """The judge's cosine between the photo and a picture; 0 where no face is found."""
+
+    def judge(picture):
+        seen = evaluator.look(picture)
+        return 0.0 if seen is None else float(seen @ normalise(face.embedding))
+
+    return judge
 
 
-def test_likeness_grows_with_strength(studio, face):
-    weak, half, full = (likeness(studio, face, strength) for strength in (0.0, 0.5, 1.0))
+def test_the_person_is_recognised_at_strength_1_and_not_at_0(drawn, likeness):
+    assert likeness(drawn()) > LIKE
+    assert likeness(drawn()) - likeness(drawn(strength=0.0)) > ALIKE_BY
+
+
+def test_random_weights_draw_nobody(analyzer, face, likeness):
+    evaluator = Evaluator(load_fast(FAST, analyzer.face_pack, weights=None), analyzer)
+    assert likeness(evaluator.draw(face, PHOTO, 1.0, 0)) < ALIKE_BY
+
+
+def test_likeness_grows_with_strength(drawn, likeness):
+    weak, half, full = likeness(drawn(strength=0.0)), likeness(drawn(strength=0.5)), likeness(drawn())
     assert weak <= half + 0.05
     assert half < full
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_noise_is_gone(studio, face, seed):
-    assert studio.look(studio.draw(face, PHOTO, 1.0, seed)) is not None
+def test_the_noise_is_gone(evaluator, drawn, seed):
+    assert evaluator.look(drawn(seed=seed)) is not None
 
 
-def test_the_same_seed_draws_the_same_picture_and_another_seed_another(studio, face):
-    first, again, other = (np.asarray(studio.draw(face, PHOTO, 1.0, seed)) for seed in (7, 7, 8))
+def test_the_same_seed_draws_the_same_picture_and_another_seed_another(evaluator, face, drawn):
+    first, again, other = map(np.asarray, (drawn(), evaluator.draw(face, PHOTO, 1.0, 0), drawn(seed=1)))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_pictures_are_shown_four_times_as_large_as_drawn(studio, face):
+def test_pictures_are_shown_four_times_as_large_as_drawn(drawn):
     side = config.SIDE * config.UPSCALE
-    assert studio.draw(face, PHOTO, 1.0, 0).size == (side, side)
+    assert drawn().size == (side, side)
 
 
-def test_black_and_white_is_obeyed_and_still_the_person(studio, face):
+def test_black_and_white_is_obeyed_and_still_the_person(drawn, likeness):
     caption = caption_of("black and white")
-    small = (config.SIDE, config.SIDE)
-    picture = np.asarray(studio.draw(face, caption.text, 1.0, 0).resize(small), np.float32) / 255
+    picture = shrink_drawn(drawn(caption.text))
     assert obeys(picture, picture, caption, Backgrounds(config.SIDE))
-    assert likeness(studio, face, 1.0, prompt=caption.text) > ALIKE_BY
+    assert likeness(drawn(caption.text)) > ALIKE_BY
 
 
-def test_unknown_words_do_no_harm(studio, face):
-    assert likeness(studio, face, 1.0, prompt="ohwx zyxqt person, photo, photorealism 8k") > LIKE
+def test_unknown_words_do_no_harm(drawn, likeness):
+    assert likeness(drawn("ohwx zyxqt person, photo, photorealism 8k")) > LIKE
 
 
-def test_the_recogniser_s_output_changes_no_pixel(studio, face):
+def test_the_recogniser_s_output_changes_no_pixel(evaluator, face, drawn):
     other = replace(face, embedding=np.full_like(face.embedding, 9), face_pack="another")
-    assert np.array_equal(studio.draw(face, PHOTO, 1.0, 0), studio.draw(other, PHOTO, 1.0, 0))
+    assert np.array_equal(drawn(), evaluator.draw(other, PHOTO, 1.0, 0))
 
 
 def test_figures_are_told_with_the_number_of_people_and_chance():
@@ -92,19 +101,3 @@ def test_figures_are_told_with_the_number_of_people_and_chance():
     assert "chance: 2.5%" in text
     assert "obeyed, sepia: 90.0%" in text
     assert "aspect ratio 3:4: mean cosine 0.500, face found 75.0%" in text
-
-
-def test_the_app_s_own_fast_draws_the_person(fast, face, analyzer):
-    tokens = fast.encoder.encode([face])
-    from flux_toys import short_request
-
-    request = short_request(prompt=PHOTO, num_inference_steps=8, identities=(WeightedIdentity(tokens, 1.0),))
-    assert request.base_model == find_base_model("fast").slug
-    (picture,) = [result for result in fast.generator.generate(request) if isinstance(result, Picture)]
-    file = io.BytesIO()
-    picture.image.save(file, "PNG")
-    try:
-        seen = analyzer.detect_face(Upload("drawn.png", file.getvalue()))
-    except InvalidPhotos:
-        pytest.fail("no face is found in what fast draws")
-    assert float(normalise(seen.embedding) @ normalise(face.embedding)) > LIKE

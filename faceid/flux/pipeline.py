@@ -19,6 +19,7 @@ from faceid.errors import SetupError
 from faceid.flux.fast import config as fast_config
 from faceid.flux.fast.build import build_fast
 from faceid.flux.fast.enlarging import load_enlarger
+from faceid.flux.fast.weight_files import FOLDER
 from faceid.flux.generator import FluxGenerator
 from faceid.flux.memory import choose_rung, free_memory, warn_of_a_whole_card
 from faceid.flux.placement import load_transformer, place_pipeline
@@ -83,7 +84,7 @@ def load_engines(
     for base_model in base_models:
         _check_face_pack(base_model, face_pack)
     of_the_hub = [base_model for base_model in base_models if base_model.repo is not None]
-    engines = [_load_fast(base_model, face_pack) for base_model in base_models if base_model.repo is None]
+    engines = [load_fast(base_model, face_pack) for base_model in base_models if base_model.repo is None]
     if of_the_hub:
         engines += _load_flux(of_the_hub, lock_dir=lock_dir, token=token, sources=sources)
     return tuple(sorted(engines, key=lambda engine: base_models.index(engine.base_model)))
@@ -95,25 +96,29 @@ def load_engine(base_model: BaseModel, **options: Any) -> Engine:
     return engine
 
 
-def _check_face_pack(base_model: BaseModel, face_pack: str) -> None:
-    if base_model.face_pack not in (None, face_pack):
-        raise SetupError(
-            f"{base_model.slug} needs the face pack {base_model.face_pack}, loaded is {face_pack}: "
-            f"set FACEID_FACE_PACK={base_model.face_pack}, or FACEID_BASE_MODEL=fast."
-        )
+def load_fast(base_model: BaseModel, face_pack: str, weights: Path | None = FOLDER) -> Engine:
+    """The base model `fast`, ready to draw, with the weights of a folder, by default the project's; None: random ones.
 
-
-def _load_fast(base_model: BaseModel, face_pack: str) -> Engine:
-    pipeline, adapter, encoder = build_fast(face_pack=face_pack)
+    `face_pack` names the loaded pack. SetupError: a file of the weights is missing, damaged or of another version.
+    """
+    pipeline, adapter, encoder = build_fast(face_pack=face_pack, weights=weights)
     generator = FluxGenerator(
         base_model,
         pipeline,
         adapter,
         encoder.unconditional(),
         max_sequence_length=fast_config.MAX_SEQUENCE_LENGTH,
-        enlarge=load_enlarger(),
+        enlarge=load_enlarger(weights) if weights else None,
     )
     return Engine(base_model, generator, encoder)
+
+
+def _check_face_pack(base_model: BaseModel, face_pack: str) -> None:
+    if base_model.face_pack not in (None, face_pack):
+        raise SetupError(
+            f"{base_model.slug} needs the face pack {base_model.face_pack}, loaded is {face_pack}: "
+            f"set FACEID_FACE_PACK={base_model.face_pack}, or FACEID_BASE_MODEL=fast."
+        )
 
 
 def _load_flux(

@@ -1,6 +1,6 @@
 """Makes the modules of `fast`: with the trained weights that come with the project, or random ones from a seed.
 
-`config` owns every number, `weights` the files.
+`config` owns every number, `weight_files` the files.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from faceid.domain import IdentityKey
 from faceid.flux.fast import config
 from faceid.flux.fast.autoencoder import FluxAutoencoderDC
 from faceid.flux.fast.tokenizers import build_tokenizer
-from faceid.flux.fast.weights import FOLDER, load_weights
+from faceid.flux.fast.weight_files import FOLDER, load_weights
 from faceid.pulid.adapter import PuLIDAdapter
 from faceid.pulid.encoder import IdentityEncoder
 from faceid.pulid.face_encoder import PuLIDFaceEncoder
@@ -101,12 +101,9 @@ def amplify(pipeline: FluxPipeline) -> None:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """torch's CPU generator at `seed` inside, outside as it was; other devices' generators are not touched."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         yield
-    finally:
-        torch.set_rng_state(state)
 
 
 def _special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int | None]:

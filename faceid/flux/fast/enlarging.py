@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
-from spandrel import ImageModelDescriptor, ModelLoader
+from safetensors import SafetensorError
+from spandrel import ModelLoader, UnsupportedModelError
 from torch import nn
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from faceid.errors import SetupError
-from faceid.flux.fast.weights import FOLDER, UPSCALER_FILE
+from faceid.flux.fast.weight_files import FOLDER, UPSCALER_FILE, find_file
 
 
 class Enlarger:
@@ -26,11 +26,9 @@ class Enlarger:
 
 
 def load_enlarger(folder: Path = FOLDER) -> Enlarger:
-    """The upscaler of `folder`, read by spandrel. SetupError: it is missing, or no network that spandrel knows."""
-    file = folder / UPSCALER_FILE
-    if not file.is_file():
-        raise SetupError(f"{file} is missing: install the project again, or train it (README, `fast`).")
-    network = ModelLoader().load_from_state_dict(load_file(file))
-    if not isinstance(network, ImageModelDescriptor):
-        raise SetupError(f"{file} is not an upscaler of single pictures.")
-    return Enlarger(network.model)
+    """The upscaler of `folder`, read by spandrel. SetupError: it is missing, damaged, or unknown to spandrel."""
+    file = find_file(folder, UPSCALER_FILE)
+    try:
+        return Enlarger(ModelLoader().load_from_file(file).model)
+    except (SafetensorError, UnsupportedModelError) as error:
+        raise SetupError(f"{file} cannot be read ({type(error).__name__}): install the project again.") from error

@@ -12,23 +12,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from faceid.base_models import find_base_model
-from faceid.domain import Face, Upload
-from faceid.errors import InvalidPhotos, SetupError
+from faceid.domain import Face
+from faceid.errors import SetupError
 from faceid.faces.analyzer import FaceAnalyzer
 from faceid.faces.packs import load_face_pack
-from faceid.flux.fast import config
-from faceid.flux.fast.build import build_fast
 from faceid.flux.fast.enlarging import Enlarger, load_enlarger
-from faceid.flux.fast.training.faces import KEPT_OUT, find_pictures, split_people
-from faceid.flux.fast.training.measuring import Figures, Studio, measure_likeness, measure_obedience, measure_oblong
+from faceid.flux.fast.training.faces import KEPT_OUT, crop_face, find_face, find_pictures, split_people, to_tensor
+from faceid.flux.fast.training.measuring import Evaluator, Figures, measure_likeness, measure_obedience, measure_oblong
 from faceid.flux.fast.training.upscaler import gain_over_bicubic
-from faceid.flux.fast.weights import FOLDER
-from faceid.flux.generator import FluxGenerator
+from faceid.flux.fast.weight_files import FOLDER
+from faceid.flux.pipeline import load_fast
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,28 +45,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def load_studio(weights: Path | None, judge: FaceAnalyzer) -> Studio:
-    """`fast` as the app loads it; weights None: random ones, and no upscaler."""
-    pipeline, adapter, encoder = build_fast(face_pack=judge.face_pack, weights=weights)
-    generator = FluxGenerator(
-        find_base_model("fast"),
-        pipeline,
-        adapter,
-        encoder.unconditional(),
-        max_sequence_length=config.MAX_SEQUENCE_LENGTH,
-        enlarge=load_enlarger(weights) if weights else None,
-    )
-    return Studio(generator, encoder, judge)
-
-
 def read_people(files: Sequence[Path], judge: FaceAnalyzer) -> list[Face]:
     """The faces of `files`; pictures without one are left out. SetupError where fewer than two are left."""
-    people = []
-    for file in files:
-        try:
-            people.append(judge.detect_face(Upload(file.name, file.read_bytes())))
-        except InvalidPhotos:
-            continue
+    people = [face for file in files if (face := find_face(file, judge))]
     if len(people) < 2:
         raise SetupError(f"{len(people)} faces were found: to tell people apart, at least two are needed.")
     return people
@@ -77,10 +55,8 @@ def read_people(files: Sequence[Path], judge: FaceAnalyzer) -> list[Face]:
 
 def measure_upscaler(enlarger: Enlarger, people: Sequence[Face]) -> float:
     """dB over bicubic, from 64 to 256 px, on the crops of `people`."""
-    side = config.SIDE * config.UPSCALE
-    crops = [cv2.resize(face.aligned, (side, side), interpolation=cv2.INTER_AREA) for face in people]
-    pictures = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
-    return gain_over_bicubic(enlarger.network, pictures)
+    pictures = to_tensor(np.stack([crop_face(face) for face in people]))
+    return gain_over_bicubic(enlarger.network, pictures.float() / 255)
 
 
 def describe(figures: Figures, people: int) -> str:
@@ -104,26 +80,27 @@ def describe(figures: Figures, people: int) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print."""
+    """Measure and print. SetupError: too few pictures or faces, no offline face pack, or no weights."""
     given = parse_arguments(arguments)
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(given.threads)
     files = find_pictures(given.faces)
     if not given.all:
-        files = [files[index] for index in split_people(len(files), given.kept_out)[1]]
+        _, files = split_people(files, given.kept_out)
+    weights = None if given.random else given.weights
     with tempfile.TemporaryDirectory() as folder:
         judge = FaceAnalyzer(load_face_pack("offline", folder=Path(folder)))
         people = read_people(files, judge)
-        studio = load_studio(None if given.random else given.weights, judge)
+        evaluator = Evaluator(load_fast(find_base_model("fast"), judge.face_pack, weights), judge)
         figures = Figures()
         if given.only != "obedience":
-            figures = measure_likeness(studio, people, seed=given.seed)
-            figures.oblong = measure_oblong(studio, people, seed=given.seed)
+            figures = measure_likeness(evaluator, people, seed=given.seed)
+            figures.oblong = measure_oblong(evaluator, people, seed=given.seed)
         if given.only != "likeness":
-            figures.obedience = measure_obedience(studio, people, seed=given.seed)
-        figures.seconds = studio.seconds_a_picture
-        if not given.random:
-            figures.upscaler_gain = measure_upscaler(load_enlarger(given.weights), people)
+            figures.obedience = measure_obedience(evaluator, people, seed=given.seed)
+        figures.seconds = evaluator.seconds_a_picture
+        if weights:
+            figures.upscaler_gain = measure_upscaler(load_enlarger(weights), people)
     text = json.dumps(asdict(figures), indent=2) if given.json else describe(figures, len(people))
     sys.stdout.write(text + "\n")
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-MIXED, TEXTURES = 0.5, 0.1  # the share of views that mix two faces, and that show no face at all
+from faceid.pulid.face_picture import LUMA
+
+MIXED = 0.5  # share of views that mix two faces
 
 
 class Views(NamedTuple):
@@ -25,10 +26,11 @@ class Augmenter:
         self._layers = torch.cat([pictures, masks], dim=1)  # (N, 4, 2S, 2S)
         self._side = side
 
-    def draw(self, batch: int, generator: torch.Generator, *, textures: float = TEXTURES) -> Views:
-        """A batch of views; `generator` decides everything."""
+    def draw(self, batch: int, generator: torch.Generator, *, textures: float) -> Views:
+        """`batch` views, of which the share `textures` shows no face; `generator` decides everything."""
         first, second = (
-            self._layers[torch.randint(len(self._layers), (batch,), generator=generator)].float() / 255 for _ in "ab"
+            self._layers[torch.randint(len(self._layers), (batch,), generator=generator)].float() / 255
+            for _ in range(2)
         )
         layers = _mix(first, _mirror(second, generator), generator)
         layers = _reframe(_mirror(layers, generator), generator)
@@ -54,7 +56,7 @@ def change_colours(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def to_grey(pictures: Tensor) -> Tensor:
-    """(B, 3, S, S) -> (B, 1, S, S), ITU-R BT.601."""
+    """The luma of pictures: (B, 3, S, S) -> (B, 1, S, S)."""
     return (pictures * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 

@@ -43,7 +43,7 @@ SCENE_PHRASES = {
     "night city": ("night city", "in a city at night", "in the city at night", "city at night"),
     "studio": ("studio", "in a studio", "in the studio", "studio portrait"),
 }
-BACKGROUND = "plain background"
+COLOUR_PHRASES = ("plain {} background", "{} background")
 BACKGROUND_SHARES = {None: 0.2, "colour": 0.45, "scene": 0.35}
 PHOTO_SHARE, LIGHT_SHARE = 0.5, 0.3
 NOISE_SHARE = 0.25  # of captions that also hold words without a meaning here
@@ -51,21 +51,19 @@ NOISE_SHARE = 0.25  # of captions that also hold words without a meaning here
 
 @dataclass(frozen=True)
 class Caption:
-    """What a caption means: style, light and background are None or a word of the grammar; `text` says it."""
+    """What `text` means, in words of the grammar; light and background None: the face's own."""
 
     text: str
     style: str = PHOTO
     light: str | None = None
-    background: str | None = None  # one of SCENES, or a colour
-
-    @property
-    def is_scene(self) -> bool:
-        """Whether the background is a place rather than one colour."""
-        return self.background in SCENES
+    background: str | None = None  # one of SCENES or of COLOURS
 
 
 def draw_caption(chance: random.Random, *, plain: float, noise_words: Sequence[str] = ()) -> Caption:
-    """A caption of the grammar; with probability `plain` just a photo, whose light and background are the face's."""
+    """A caption of the grammar; with probability `plain` just a photo, whose light and background are the face's.
+
+    noise_words: words without a meaning, at least 3; some captions hold 1 to 3 of them. `chance` decides everything.
+    """
     style, light, background = PHOTO, None, None
     if chance.random() >= plain:
         style = PHOTO if chance.random() < PHOTO_SHARE else chance.choice(STYLES[1:])
@@ -77,7 +75,7 @@ def draw_caption(chance: random.Random, *, plain: float, noise_words: Sequence[s
         phrases.append(chance.choice(LIGHT_PHRASES[light]))
     if background in COLOURS:
         colour = chance.choice(SPELLINGS.get(background, (background,)))
-        phrases.append(chance.choice((f"plain {colour} background", f"{colour} background")))
+        phrases.append(chance.choice(COLOUR_PHRASES).format(colour))
     elif background:
         phrases.append(chance.choice(SCENE_PHRASES[background]))
     if noise_words and chance.random() < NOISE_SHARE:
@@ -87,13 +85,24 @@ def draw_caption(chance: random.Random, *, plain: float, noise_words: Sequence[s
 
 
 def caption_of(style: str = PHOTO, light: str | None = None, background: str | None = None) -> Caption:
-    """The caption that says it in the grammar's first words."""
+    """The caption that says it in the grammar's first words. KeyError: not a word of the grammar."""
     phrases = ["person", STYLE_PHRASES[style][0]]
     if light:
         phrases.append(LIGHT_PHRASES[light][0])
     if background:
-        phrases.append(f"plain {background} background" if background in COLOURS else SCENE_PHRASES[background][0])
+        plain = background in COLOURS
+        phrases.append(COLOUR_PHRASES[0].format(background) if plain else SCENE_PHRASES[background][0])
     return Caption(", ".join(phrases), style, light, background)
+
+
+def list_captions() -> dict[str, Caption]:
+    """A caption for each word of the grammar but `photo`: styles, lights, scenes, colours, by name."""
+    return (
+        {style: caption_of(style) for style in STYLES[1:]}
+        | {light: caption_of(light=light) for light in LIGHTS}
+        | {scene: caption_of(background=scene) for scene in SCENES}
+        | {f"plain {colour}": caption_of(background=colour) for colour in COLOURS}
+    )
 
 
 def _draw_background(chance: random.Random) -> str | None:

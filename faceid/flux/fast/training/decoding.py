@@ -4,7 +4,6 @@ Until then it is a linear code of patches: each image token becomes a square of 
 shows. Its residual blocks, silent until now, see the neighbours. The encoder and the code stay as they are.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,22 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from faceid.flux.fast.training.drawing import Artist, shape_of, unpack
-from faceid.flux.fast.training.lessons import Lesson
+from faceid.flux.fast.training.lessons import Lesson, Lessons
 from faceid.flux.fast.training.loop import Losses, Schedule, Trainer
 
 CLEAN = 0.25  # share of batches that show the decoder what the encoder says
 NOISIEST = 0.85  # sigma up to which the transformer's guess at the picture is decoded
 
 
-def train_decoder(
-    artist: Artist, teach: Callable[[torch.Generator, float], Lesson], schedule: Schedule, file: Path
-) -> None:
-    """Train the autoencoder's decoder in place, on a trained `artist`; teach: (generator, progress) -> a lesson."""
+def train_decoder(artist: Artist, lessons: Lessons, schedule: Schedule, file: Path) -> None:
+    """Train the autoencoder's decoder in place, on a trained `artist`; file is the Trainer's."""
     decoder = artist.pipeline.vae.decoder
     decoder.requires_grad_(True)
 
     def step(generator: torch.Generator, progress: float) -> Losses:
-        lesson = teach(generator, 1.0)
+        lesson = lessons.draw(generator, 1.0)
         latents = guess(artist, lesson, generator)
         drawn = decoder(unpack(latents, lesson.pictures.shape))
         wanted = lesson.pictures * 2 - 1

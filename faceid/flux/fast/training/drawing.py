@@ -9,79 +9,59 @@ from pathlib import Path
 import torch
 from diffusers import FluxPipeline
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
-from faceid.flux.fast.training.lessons import PLACE, Lesson
+from faceid.flux.fast import config
+from faceid.flux.fast.training.face_tokens import FaceTokens
+from faceid.flux.fast.training.lessons import PLACE, Lessons
 from faceid.flux.fast.training.loop import Losses, Schedule, Trainer
 from faceid.flux.fast.training.routing import listen, own_places
-from faceid.flux.fast.training.tokens import FaceTokens
 from faceid.pulid.adapter import PuLIDAdapter
 
-HIGHEST_GUIDANCE = 10.0  # any number up to this: it is not to matter
+HIGHEST_GUIDANCE = 10.0  # of the numbers shown for guidance: it is not to matter
 LOWEST_STEP = 0.04  # where on the way from noise to picture nothing is left to learn
 FACE = (0.0, 0.05, 0.55, 0.7)  # centre and radii of the oval that counts double, of the half side
 FACE_HALF = 3.5  # image tokens
-ROUTED = 0.25  # of the time that attention is told its place
-SIGMA_MEAN = 0.7
-PROBE_SIGMA = 0.9
+SQUARE = config.SIDE // PLACE  # rows, and columns, of the identity tokens
+ROUTING, ROUTED = 0.1, 0.25  # the routing loss: its weight at the start, and of the time until it has faded
+SIGMA_MEAN = 0.7  # about: it leaves the loss as large as if sigma did not weigh it
+DRAWN_STEPS = 8  # of sample sheets
 
 
 class Artist(nn.Module):
     """The parts of `fast` as one network for batches: captions, faces and noisy latents -> velocities."""
 
-    def __init__(self, pipeline: FluxPipeline, adapter: PuLIDAdapter, face_tokens: FaceTokens, text_length: int):
+    def __init__(self, pipeline: FluxPipeline, adapter: PuLIDAdapter, face_tokens: FaceTokens):
         super().__init__()
         self.transformer = pipeline.transformer  # with the adapter's cross-attentions
         self.clip, self.t5 = pipeline.text_encoder, pipeline.text_encoder_2
         self.face_tokens = face_tokens
-        self._pipeline, self._adapter, self._text_length = [pipeline], adapter, text_length
+        self.pipeline, self._adapter = pipeline, adapter
 
-    @property
-    def pipeline(self) -> FluxPipeline:
-        """What the parts are of."""
-        return self._pipeline[0]
-
+    @torch.no_grad()
     def encode_pictures(self, pictures: Tensor) -> Tensor:
-        """(B, 3, S, S), 0 to 1 -> packed latents (B, S²/64, 64)."""
-        vae = self.pipeline.vae
-        with torch.no_grad():
-            latents = vae.encode(pictures * 2 - 1).latent
-        latents = (latents - vae.config.shift_factor) * vae.config.scaling_factor
-        return pack(latents)
+        """(B, 3, H, W), 0 to 1 -> packed latents (B, HW/64, 64); they need no scaling."""
+        return pack(self.pipeline.vae.encode(pictures * 2 - 1).latent)
 
     @torch.no_grad()
     def wear(self, pictures: Tensor, noise: float) -> Tensor:
-        """`pictures` (B, 3, S, S), 0 to 1, through the autoencoder, with so much noise on their latents."""
+        """`pictures` (B, 3, S, S), 0 to 1, through the autoencoder; noise: its deviation, on their latents."""
         vae = self.pipeline.vae
         latents = vae.encode(pictures * 2 - 1).latent
         return (vae.decode(latents + noise * torch.randn(latents.shape)).sample / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
-    def draw(
-        self,
-        tokens: Tensor,
-        caption: str,
-        *,
-        strength: float = 1.0,
-        steps: int = 8,
-        seed: int = 0,
-        shape: Sequence[int] | None = None,
-    ) -> Tensor:
-        """One picture per row of tokens (B, N, D), as FluxPipeline draws it, 0 to 1.
-
-        shape: rows and columns of image tokens; by default as many as there are identity tokens, in a square.
-        """
-        pipeline = self.pipeline
-        pipeline.set_progress_bar_config(disable=True)
-        sequence, pooled = self.read([caption] * len(tokens))
-        rows, columns = shape or [round(tokens.shape[1] ** 0.5)] * 2
+    def draw(self, tokens: Tensor, caption: str, *, strength: float = 1.0) -> Tensor:
+        """One picture per row of tokens (B, N, D), as FluxPipeline draws it: (B, 3, S, S), 0 to 1."""
+        self.pipeline.set_progress_bar_config(disable=True)
         with self._adapter.identity(tokens, weight=strength):
-            return pipeline(
-                prompt_embeds=sequence,
-                pooled_prompt_embeds=pooled,
-                width=PLACE * columns,
-                height=PLACE * rows,
-                num_inference_steps=steps,
-                generator=torch.Generator().manual_seed(seed),
+            return self.pipeline(
+                [caption] * len(tokens),
+                width=config.SIDE,
+                height=config.SIDE,
+                num_inference_steps=DRAWN_STEPS,
+                max_sequence_length=config.MAX_SEQUENCE_LENGTH,
+                generator=torch.Generator().manual_seed(0),
                 output_type="pt",
             ).images
 
@@ -92,16 +72,13 @@ class Artist(nn.Module):
         captions: Sequence[str],
         tokens: Tensor,
         strength: Tensor,
-        shape: Sequence[int] | None = None,
+        shape: tuple[int, int],
     ) -> Tensor:
         """noisy (B, L, 64), sigma and strength (B,), tokens (B, N, D) -> velocities (B, L, 64).
 
-        shape: rows and columns of the L image tokens; by default a square.
+        captions: B of them. shape: rows and columns of the L image tokens.
         """
         sequence, pooled = self.read(captions)
-        rows, columns = shape or [round(noisy.shape[1] ** 0.5)] * 2
-        places = torch.zeros(rows, columns, 3)
-        places[..., 1], places[..., 2] = torch.arange(rows)[:, None], torch.arange(columns)[None]
         with self._adapter.identity(tokens, weight=strength):
             return self.transformer(
                 hidden_states=noisy,
@@ -109,41 +86,36 @@ class Artist(nn.Module):
                 pooled_projections=pooled,
                 timestep=sigma,
                 guidance=HIGHEST_GUIDANCE * torch.rand(len(noisy)),
-                img_ids=places.flatten(0, 1),
+                img_ids=FluxPipeline._prepare_latent_image_ids(len(noisy), *shape, noisy.device, noisy.dtype),
                 txt_ids=torch.zeros(sequence.shape[1], 3),
                 return_dict=False,
             )[0]
 
     def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """T5's states (B, T, D) and CLIP's pooled vectors (B, P), as FluxPipeline makes them."""
-        pipeline, unique = self.pipeline, list(dict.fromkeys(captions))
-        back = [unique.index(caption) for caption in captions]
-        options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
-        words = pipeline.tokenizer(unique, max_length=pipeline.tokenizer_max_length, **options).input_ids
-        pieces = pipeline.tokenizer_2(unique, max_length=self._text_length, **options).input_ids
-        return self.t5(pieces)[0][back], self.clip(words).pooler_output[back]
+        pieces, own = _tokenise(self.pipeline.tokenizer_2, captions, config.MAX_SEQUENCE_LENGTH)
+        return self.t5(pieces)[0][own], self.pool(captions)
+
+    def pool(self, captions: Sequence[str]) -> Tensor:
+        """CLIP's pooled vectors alone, (B, P)."""
+        words, own = _tokenise(self.pipeline.tokenizer, captions, config.CLIP_LENGTH)
+        return self.clip(words).pooler_output[own]
 
 
 def train_artist(
-    artist: Artist,
-    teach: Callable[[torch.Generator, float], Lesson],
-    schedule: Schedule,
-    file: Path,
-    *,
-    routing: float = 0.0,
-    shift: float = 3.0,
-    sample: Callable[[], None] | None = None,
+    artist: Artist, lessons: Lessons, schedule: Schedule, file: Path, *, sample: Callable[[], None] | None = None
 ) -> None:
-    """Train `artist` in place. teach: (generator, progress) -> a lesson.
+    """Train what of `artist` needs gradients, in place. file and sample are the Trainer's.
 
-    routing: weight of the routing loss at the start; it fades. shift: the scheduler's, so that noise levels are learned
-    as often as they are met. An error of velocity counts by its sigma: the error it makes in the picture is sigma times
-    as large, and what decides on background and stranger, at much noise, would else drown in the noise of the rest.
+    Noise levels are shifted as the scheduler shifts them, so that they are learned as often as they are met. An error
+    of velocity counts by its sigma: the error it makes in the picture is sigma times as large, and what decides on
+    background and stranger, at much noise, would else drown in the noise of the rest.
     """
     artist.eval()  # no dropout
+    shift = artist.pipeline.scheduler.config.shift
 
     def step(generator: torch.Generator, progress: float) -> Losses:
-        lesson = teach(generator, progress)
+        lesson = lessons.draw(generator, progress)
         batch = len(lesson.captions)
         latents = artist.encode_pictures(lesson.pictures)
         tokens = artist.face_tokens(lesson.faces)
@@ -151,9 +123,9 @@ def train_artist(
         share = LOWEST_STEP + (1 - LOWEST_STEP) * torch.rand(batch, 1, 1, generator=generator)
         sigma = shift * share / (1 + (shift - 1) * share)
         noisy = torch.lerp(latents, lesson.noise, sigma)
-        fading = routing * max(0.0, 1 - progress / ROUTED)
-        listened = list(artist.transformer.pulid_ca) if fading else []
-        with listen(listened, own_places(shape, _square(tokens))) as heard:
+        fading = ROUTING * max(0.0, 1 - progress / ROUTED)
+        listened = artist.transformer.pulid_ca if fading else ()
+        with listen(listened, own_places(shape, SQUARE)) as heard:
             velocity = artist(noisy, sigma.flatten(), lesson.captions, tokens, lesson.strengths, shape)
         error = (velocity - (lesson.noise - latents)).square().mean(-1)  # (B, L)
         losses = {"velocity": (error * sigma[..., 0] * place_weights(shape)).mean() / SIGMA_MEAN}
@@ -165,43 +137,29 @@ def train_artist(
     artist.eval().requires_grad_(False)
 
 
-def train_places(
-    artist: Artist, teach: Callable[[torch.Generator, float], Lesson], schedule: Schedule, file: Path
-) -> None:
-    """Teach the first block where an image token stands: the routing loss alone, without the blocks that follow."""
+def train_places(artist: Artist, lessons: Lessons, schedule: Schedule, file: Path) -> None:
+    """Teach the first block where an image token stands: the routing loss alone, without the blocks that follow.
+
+    Trains what of the transformer needs gradients, in place; file is the Trainer's.
+    """
     artist.eval()
     transformer, cross_attention = artist.transformer, artist.transformer.pulid_ca[0]
 
     def step(generator: torch.Generator, progress: float) -> Losses:
-        lesson = teach(generator, progress)
+        lesson = lessons.draw(generator, progress)
         tokens = artist.face_tokens(lesson.faces)
         noisy, shape = lesson.noise, shape_of(lesson.pictures)
         sigma, strength = torch.rand(len(noisy), generator=generator), torch.ones(len(noisy))
-        with listen([cross_attention], own_places(shape, _square(tokens))) as heard:
+        with listen([cross_attention], own_places(shape, SQUARE)) as heard:
             artist(noisy, sigma, lesson.captions, tokens, strength, shape)
         return {"routing": heard[0]}
 
-    following = transformer.transformer_blocks[1:], transformer.single_transformer_blocks
+    blocks = transformer.transformer_blocks, transformer.single_transformer_blocks
     try:
-        transformer.transformer_blocks = transformer.transformer_blocks[:1]
-        transformer.single_transformer_blocks = nn.ModuleList()
+        transformer.transformer_blocks, transformer.single_transformer_blocks = blocks[0][:1], nn.ModuleList()
         Trainer(transformer, step, schedule, file).run()
     finally:
-        transformer.transformer_blocks = nn.ModuleList([*transformer.transformer_blocks, *following[0]])
-        transformer.single_transformer_blocks = following[1]
-
-
-@torch.no_grad()
-def measure_copying(artist: Artist, lesson: Lesson, *, sigma: float = PROBE_SIGMA, seed: int = 0) -> dict[str, float]:
-    """Mean square error of the picture predicted in one step at `sigma`: with the right tokens, another's, and none."""
-    latents, tokens = artist.encode_pictures(lesson.pictures), artist.face_tokens(lesson.faces)
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
-    noisy, batch = torch.lerp(latents, noise, sigma), len(latents)
-    errors = {}
-    for name, shown, strength in (("right", tokens, 1.0), ("another", tokens.roll(1, 0), 1.0), ("none", tokens, 0.0)):
-        velocity = artist(noisy, torch.full((batch,), sigma), lesson.captions, shown, torch.full((batch,), strength))
-        errors[name] = float((noisy - sigma * velocity - latents).square().mean())
-    return errors
+        transformer.transformer_blocks, transformer.single_transformer_blocks = blocks
 
 
 def place_weights(shape: Sequence[int]) -> Tensor:
@@ -218,10 +176,6 @@ def shape_of(pictures: Tensor) -> tuple[int, int]:
     return pictures.shape[-2] // PLACE, pictures.shape[-1] // PLACE
 
 
-def _square(tokens: Tensor) -> int:
-    return round(tokens.shape[1] ** 0.5)
-
-
 def pack(latents: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, HW/4, 4C), as FluxPipeline packs them."""
     return FluxPipeline._pack_latents(latents, *latents.shape)
@@ -231,3 +185,10 @@ def unpack(latents: Tensor, shape: Sequence[int]) -> Tensor:
     """(B, HW/64, 64) -> (B, 16, H/4, W/4) for pictures of `shape` (B, 3, H, W): the inverse of `pack`."""
     height, width = shape[-2:]
     return FluxPipeline._unpack_latents(latents, height, width, PLACE // 2)
+
+
+def _tokenise(tokenizer: PreTrainedTokenizerFast, captions: Sequence[str], length: int) -> tuple[Tensor, list[int]]:
+    """The ids of the captions without repetitions, (U, length), and which row is each caption's, B numbers."""
+    unique = list(dict.fromkeys(captions))
+    ids = tokenizer(unique, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+    return ids, [unique.index(caption) for caption in captions]

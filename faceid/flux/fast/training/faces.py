@@ -6,22 +6,26 @@ Owns alignment and the split; knows no network that is trained. The face pack is
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
-from faceid.domain import Upload
+from faceid.domain import Face, Upload
 from faceid.errors import InvalidPhotos, SetupError
 from faceid.faces.analyzer import FaceAnalyzer
+from faceid.flux.fast import config
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-SIDE = 256  # px of a kept crop: what the upscaler is to draw
+SIDE = config.SIDE * config.UPSCALE  # px of a kept crop: what the upscaler is to draw
 KEPT_OUT = 40  # people that training never sees
-VALIDATION = 16  # people of the training part whom only sample sheets and probes show
+VALIDATION = 16  # people of the training part whom only sample sheets show
 MASK_ROUNDS = 3  # of GrabCut
+Person = TypeVar("Person")
 
 
 class FaceSet(NamedTuple):
@@ -45,39 +49,58 @@ def find_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def split_people(count: int, kept_out: int = KEPT_OUT) -> tuple[list[int], list[int]]:
-    """(training, kept out): indices of `count` sorted files; the kept ones are spread evenly, at most every second."""
-    kept_out = min(kept_out, count // 2)
-    out = sorted({index * count // kept_out for index in range(kept_out)}) if kept_out else []
-    return sorted(set(range(count)) - set(out)), out
+def split_people(people: Sequence[Person], kept_out: int) -> tuple[list[Person], list[Person]]:
+    """(training, kept out), in their order; those kept out are spread evenly, at most every second."""
+    kept_out = min(kept_out, len(people) // 2)
+    out = {index * len(people) // kept_out for index in range(kept_out)}
+    return [one for index, one in enumerate(people) if index not in out], [people[index] for index in sorted(out)]
 
 
-def split_validation(training: Sequence[int]) -> tuple[list[int], list[int]]:
+def split_validation(faces: FaceSet) -> tuple[FaceSet, FaceSet]:
     """(training, validation): some of the training people, spread evenly, by whom settings are chosen."""
-    rest, kept = split_people(len(training), min(VALIDATION, len(training) // 8))
-    return [training[index] for index in rest], [training[index] for index in kept]
+    count = len(faces.names)
+    training, validation = split_people(range(count), min(VALIDATION, count // 8))
+    return faces.select(training), faces.select(validation)
 
 
-def load_faces(folder: Path, analyzer: FaceAnalyzer, cache: Path) -> FaceSet:
-    """Every picture of `folder` in which a face is found, aligned; read once, then from the file `cache`.
+def load_faces(files: Sequence[Path], analyzer: FaceAnalyzer, cache: Path) -> FaceSet:
+    """The faces of picture files, one person each, aligned; pictures without a face are left out.
 
-    One file is one person. SetupError where no face is found at all.
+    They are read once, then taken from the file `cache` as long as the files have the same names. SetupError where no
+    face is found at all.
     """
-    files = find_pictures(folder)
     names = tuple(path.name for path in files)
     if cache.exists():
         with np.load(cache) as kept:
             if tuple(kept["files"]) == names:
                 return FaceSet(tuple(kept["names"]), kept["pictures"], kept["masks"])
-    found = [(path.name, picture) for path in files if (picture := _align(path, analyzer)) is not None]
+    found = [face for path in files if (face := find_face(path, analyzer))]
     if not found:
-        raise SetupError(f"No face was found in the {len(files)} pictures of {folder}: give pictures of faces.")
+        raise SetupError(f"No face was found in the {len(files)} pictures to train on: give pictures of faces.")
     logger.info("%d of %d pictures show a face", len(found), len(files))
-    pictures = np.stack([picture for _, picture in found])
-    faces = FaceSet(tuple(name for name, _ in found), pictures, np.stack([cut_out(p) for p in pictures]))
+    pictures = np.stack([crop_face(face) for face in found])
+    faces = FaceSet(tuple(face.photo for face in found), pictures, np.stack([cut_out(p) for p in pictures]))
     cache.parent.mkdir(parents=True, exist_ok=True)
     np.savez(cache, files=names, names=faces.names, pictures=faces.pictures, masks=faces.masks)
     return faces
+
+
+def find_face(path: Path, analyzer: FaceAnalyzer) -> Face | None:
+    """The face in a picture file; None where there is none that can be used."""
+    try:
+        return analyzer.detect_face(Upload(path.name, path.read_bytes()))
+    except InvalidPhotos:
+        return None
+
+
+def crop_face(face: Face) -> np.ndarray:
+    """The aligned crop at the size the upscaler draws: (256, 256, 3) uint8 RGB."""
+    return cv2.resize(face.aligned, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    """(N, S, S, C) uint8 array -> (N, C, S, S) uint8 tensor."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 
 
 def cut_out(picture: np.ndarray) -> np.ndarray:
@@ -98,11 +121,3 @@ def cut_out(picture: np.ndarray) -> np.ndarray:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     person = cv2.morphologyEx(cv2.morphologyEx(person, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel)
     return cv2.resize(cv2.GaussianBlur(person, (0, 0), 1.2), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def _align(path: Path, analyzer: FaceAnalyzer) -> np.ndarray | None:
-    try:
-        face = analyzer.detect_face(Upload(path.name, path.read_bytes()))
-    except InvalidPhotos:
-        return None
-    return cv2.resize(face.aligned, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

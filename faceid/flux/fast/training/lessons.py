@@ -11,8 +11,8 @@ from torch.nn import functional
 from faceid.flux.fast.tokenizers import load_words
 from faceid.flux.fast.training.augment import Augmenter
 from faceid.flux.fast.training.captions import (
-    BACKGROUND,
     CLASSES,
+    COLOUR_PHRASES,
     COLOURS,
     LIGHT_PHRASES,
     SCENE_PHRASES,
@@ -20,8 +20,9 @@ from faceid.flux.fast.training.captions import (
     STYLE_PHRASES,
     draw_caption,
 )
-from faceid.flux.fast.training.scenes import Backgrounds, realise
+from faceid.flux.fast.training.scenes import Backgrounds
 from faceid.flux.fast.training.strangers import Strangers
+from faceid.flux.fast.training.styles import realise
 
 COPYING = 0.03  # of the time nothing but copying
 PLAIN = 0.2  # share of plain photos, afterwards
@@ -30,18 +31,7 @@ UNHEARD = frozenset({"a", "an", "at", "in", "of", "on", "the", "standing", "walk
 STRANGERS, WEAKER, STRONGER = 0.3, 0.1, 0.05  # shares of strength 0, of less than 1, of more than 1
 STRONGEST = 1.8
 OBLONG = 0.2  # share of batches that are not square
-SHAPES = (
-    (8, 6),
-    (6, 8),
-    (6, 10),
-    (10, 6),
-    (8, 10),
-    (10, 8),
-    (8, 12),
-    (12, 8),
-    (6, 14),
-    (14, 6),
-)  # in tokens, of `sizes`
+SHAPES = ((8, 6), (6, 8), (6, 10), (10, 6), (8, 10), (10, 8), (8, 12), (12, 8), (6, 14), (14, 6))  # rows and columns
 PLACE, CHANNELS = 8, 64  # px and numbers of an image token
 
 
@@ -60,7 +50,10 @@ class Lesson(NamedTuple):
 
 
 class Lessons:
-    """Draws lessons from views of faces and from strangers; copying comes first, then the whole grammar."""
+    """Draws lessons from views of faces and from strangers; copying comes first, then the whole grammar.
+
+    side: of a square picture, px; batch: faces of a lesson.
+    """
 
     def __init__(self, views: Augmenter, strangers: Strangers, side: int, *, batch: int):
         self._views, self._strangers, self._batch = views, strangers, batch
@@ -69,7 +62,7 @@ class Lessons:
         self._noise_words = words_without_meaning()
 
     def draw(self, generator: torch.Generator, progress: float) -> Lesson:
-        """A lesson; progress: how much of the training is done, 0 to 1."""
+        """A lesson; progress: how much of the training is done, 0 to 1. `generator` decides everything."""
         copying = progress < COPYING
         chance = random.Random(int(torch.randint(2**31, (), generator=generator)))
         shape = chance.choice(SHAPES) if chance.random() < OBLONG else self._square
@@ -82,12 +75,12 @@ class Lessons:
         own = strengths.clamp(max=1).view(-1, 1, 1, 1)
         people = reframe(torch.lerp(strangers.pictures, views.pictures, own), shape)
         masks = reframe(torch.maximum(views.masks * (own > 0), strangers.masks * (own < 1)), shape)
-        pictures = realise(people, masks, captions, self._backgrounds, self._backgrounds.find(noise))
+        pictures = realise(people, masks, captions, self._backgrounds, self._backgrounds.find(noise).tolist())
         return Lesson(views.pictures, pictures, [caption.text for caption in captions], strengths, noise)
 
 
 def draw_strengths(batch: int, generator: torch.Generator) -> Tensor:
-    """Strengths of the identity, (B,): mostly 1."""
+    """Strengths of the identity, (batch,), 0 to STRONGEST: mostly 1."""
     choice, other = torch.rand(2, batch, generator=generator)
     strengths = torch.ones(batch)
     strengths = torch.where(choice < STRANGERS + WEAKER + STRONGER, 1 + (STRONGEST - 1) * other, strengths)
@@ -110,13 +103,13 @@ def reframe(pictures: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def words_without_meaning() -> list[str]:
-    """The vocabulary's words that no caption uses, to be mixed in."""
-    used = _words_of(*STYLE_PHRASES.values(), *LIGHT_PHRASES.values(), *SCENE_PHRASES.values(), CLASSES, (BACKGROUND,))
+    """The vocabulary's words that say nothing in any caption, to be mixed in, sorted."""
+    used = _words_of(*STYLE_PHRASES.values(), *LIGHT_PHRASES.values(), *SCENE_PHRASES.values(), CLASSES, COLOUR_PHRASES)
     return sorted(set(load_words()) - used - _colour_words())
 
 
 def words_heard() -> list[str]:
-    """The words that say something about style, light or background."""
+    """The words that say something about style, light or background, sorted."""
     used = _words_of(*STYLE_PHRASES.values(), *LIGHT_PHRASES.values(), *SCENE_PHRASES.values())
     return sorted((used | _colour_words()) - UNHEARD)
 

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 WARM_UP = 0.02  # of the budget
 LOWEST_RATE = 0.04  # of the learning rate, at the end
 SAVE_SECONDS, LOG_SECONDS, SAMPLE_SECONDS = 90.0, 30.0, 1200.0
+LONGEST_STEP = 60.0  # s that count at most: the machine may have slept meanwhile
+BETAS = (0.9, 0.98)  # of Adam
+LARGEST_NORM = 1.0  # of the gradient
 
 Losses = Mapping[str, Tensor]
 
@@ -29,16 +32,15 @@ class Schedule:
 
     seconds: float
     learning_rate: float
-    weight_decay: float = 0.0
-    average: float = 0.998
-    clip: float = 1.0
+    average: float
 
 
 class Trainer:
     """Trains `network` on `step(generator, progress) -> losses`, the sum of which is minimised.
 
-    file: the checkpoint, `<file>`; it is complete at any moment (temp + rename). sample: called now and then with the
-    averaged weights in place, to draw a sheet. progress runs from 0 to 1. clock: seconds, ever more.
+    progress runs from 0 to 1; the generator depends on the number of the step alone. file: the checkpoint, complete at
+    any moment (temp + rename), from which training goes on. sample: called now and then, and at the end, with the
+    averaged weights in place. clock: seconds, ever more.
     """
 
     def __init__(
@@ -48,16 +50,13 @@ class Trainer:
         schedule: Schedule,
         file: Path,
         *,
-        seed: int = 0,
         sample: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.network, self.schedule, self.file = network, schedule, file
-        self._step, self._sample, self._seed, self._clock = step, sample, seed, clock
+        self._step, self._sample, self._clock = step, sample, clock
         self._weights = [weight for weight in network.parameters() if weight.requires_grad]
-        self._optimizer = torch.optim.AdamW(
-            self._weights, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
-        )
+        self._optimizer = torch.optim.Adam(self._weights, schedule.learning_rate, betas=BETAS)
         self._average = [weight.detach().clone() for weight in self._weights]
         self.steps, self.seconds = 0, 0.0
         if file.exists():
@@ -72,29 +71,27 @@ class Trainer:
             for name, loss in losses.items():
                 sums.setdefault(name, []).append(loss.detach())
             now = self._clock()
-            self.seconds, last = self.seconds + min(now - last, 60.0), now
+            self.seconds, last = self.seconds + min(now - last, LONGEST_STEP), now
             if self.seconds - logged > LOG_SECONDS:
                 self._log(sums)
                 logged, sums = self.seconds, {}
             if self.seconds - saved > SAVE_SECONDS:
-                self.save()
+                self._save()
                 saved = self.seconds
             if self._sample and self.seconds - sampled > SAMPLE_SECONDS:
                 self._with_average(self._sample)
                 sampled, last = self.seconds, self._clock()
-        self.save()
-        self.take_average()
+        self._save()
+        self._take_average()
         if self._sample:
             self._sample()
 
-    def take_average(self) -> None:
-        """Put the averaged weights into the network, for good."""
+    def _take_average(self) -> None:
         with torch.no_grad():
             for weight, average in zip(self._weights, self._average):
                 weight.copy_(average)
 
-    def save(self) -> None:
-        """Write the checkpoint: weights, their average, the optimiser, what was spent."""
+    def _save(self) -> None:
         state = {
             "network": self.network.state_dict(),
             "average": self._average,
@@ -119,11 +116,11 @@ class Trainer:
         progress = self.seconds / self.schedule.seconds
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate * rate_at(progress)
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self.steps)
+        generator = torch.Generator().manual_seed(self.steps)
         losses = self._step(generator, progress)
         self._optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self._weights, self.schedule.clip)
+        torch.nn.utils.clip_grad_norm_(self._weights, LARGEST_NORM)
         self._optimizer.step()
         self.steps += 1
         decay = min(self.schedule.average, self.steps / (self.steps + 10))
@@ -132,7 +129,7 @@ class Trainer:
 
     def _with_average(self, action: Callable[[], None]) -> None:
         current = [weight.detach().clone() for weight in self._weights]
-        self.take_average()
+        self._take_average()
         action()
         with torch.no_grad():
             for weight, kept in zip(self._weights, current):

@@ -11,16 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from faceid.base_models import find_base_model
 from faceid.domain import Face, GenerationRequest, Picture, Upload, WeightedIdentity
 from faceid.errors import InvalidPhotos
 from faceid.faces.analyzer import FaceAnalyzer
 from faceid.flux.fast import config
-from faceid.flux.fast.training.captions import COLOURS, LIGHTS, SCENES, STYLES, Caption, caption_of
+from faceid.flux.fast.training.captions import Caption, caption_of, list_captions
 from faceid.flux.fast.training.obedience import obeys
 from faceid.flux.fast.training.scenes import Backgrounds
-from faceid.flux.generator import FluxGenerator
-from faceid.pulid.face_encoder import PuLIDFaceEncoder
+from faceid.flux.pipeline import Engine
 from faceid.sizes import aspect_ratio_size
 
 STEPS, GUIDANCE = 8, 3.5
@@ -31,9 +29,10 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass
 class Figures:
-    """rank1 and rank5: shares of people, at strength 1; found and cosine: by strength.
+    """rank1 and rank5: shares of people, at strength 1; found: share of faces; cosine: the mean; both by strength.
 
-    oblong: by aspect ratio, at strength 1, the share of faces found and their mean cosine.
+    oblong: by aspect ratio, at strength 1, the share of faces found and the mean cosine. obedience: by word of the
+    grammar, the share of people. seconds: of a picture. upscaler_gain: dB over bicubic.
     """
 
     rank1: float = 0.0
@@ -46,26 +45,26 @@ class Figures:
     upscaler_gain: float = 0.0
 
 
-class Studio:
-    """Draws people with one generator and looks at the result with one judge."""
+class Evaluator:
+    """Draws people with one engine and looks at the result with one judge."""
 
-    def __init__(self, generator: FluxGenerator, encoder: PuLIDFaceEncoder, judge: FaceAnalyzer):
-        self._generator, self._judge = generator, judge
-        self._encoder = encoder
-        self.seconds: list[float] = []
+    def __init__(self, engine: Engine, judge: FaceAnalyzer):
+        self.base_model = engine.base_model
+        self._engine, self._judge = engine, judge
+        self._seconds: list[float] = []
 
     @property
     def seconds_a_picture(self) -> float:
-        """The median of those drawn so far."""
-        return float(np.median(self.seconds))
+        """The median of those drawn so far, of which there must be one."""
+        return float(np.median(self._seconds))
 
     def draw(
         self, face: Face, prompt: str, strength: float, seed: int, size: tuple[int, int] = (config.SIDE, config.SIDE)
     ) -> Image.Image:
         """One picture of `face`, as the app draws it; size: width and height, px."""
-        tokens = self._encoder.encode([face])
+        tokens = self._engine.encoder.encode([face])
         request = GenerationRequest(
-            base_model=self._generator.base_model.slug,
+            base_model=self.base_model.slug,
             prompt=prompt,
             seed=seed,
             num_images=1,
@@ -76,8 +75,8 @@ class Studio:
             identities=(WeightedIdentity(tokens, strength),),
         )
         start = time.perf_counter()
-        (picture,) = [result for result in self._generator.generate(request) if isinstance(result, Picture)]
-        self.seconds.append(time.perf_counter() - start)
+        (picture,) = [result for result in self._engine.generator.generate(request) if isinstance(result, Picture)]
+        self._seconds.append(time.perf_counter() - start)
         return picture.image
 
     def look(self, picture: Image.Image) -> np.ndarray | None:
@@ -90,7 +89,7 @@ class Studio:
             return None
 
 
-def measure_likeness(studio: Studio, people: Sequence[Face], *, seed: int = 0) -> Figures:
+def measure_likeness(evaluator: Evaluator, people: Sequence[Face], *, seed: int) -> Figures:
     """Who is recognised, by strength, for `people`, one face each; `seed` + n draws person n.
 
     A picture in which no face is found is like nobody: its cosine is 0, its rank the last.
@@ -98,8 +97,8 @@ def measure_likeness(studio: Studio, people: Sequence[Face], *, seed: int = 0) -
     figures = Figures()
     gallery = np.stack([normalise(face.embedding) for face in people])
     for strength in STRENGTHS:
-        pictures = [studio.draw(face, PLAIN, strength, own) for own, face in enumerate(people, seed)]
-        seen = [studio.look(picture) for picture in pictures]
+        pictures = [evaluator.draw(face, PLAIN, strength, own) for own, face in enumerate(people, seed)]
+        seen = [evaluator.look(picture) for picture in pictures]
         figures.found[strength], figures.cosine[strength] = _found_and_alike(seen, gallery)
         if strength == 1.0:
             ranks = [_rank(vector, gallery, index) for index, vector in enumerate(seen)]
@@ -108,46 +107,40 @@ def measure_likeness(studio: Studio, people: Sequence[Face], *, seed: int = 0) -
     return figures
 
 
-def measure_oblong(studio: Studio, people: Sequence[Face], *, seed: int = 0) -> dict[str, tuple[float, float]]:
+def measure_oblong(evaluator: Evaluator, people: Sequence[Face], *, seed: int) -> dict[str, tuple[float, float]]:
     """For some aspect ratios the share of faces found and their mean cosine, at strength 1."""
-    gallery, model, figures = np.stack([normalise(face.embedding) for face in people]), find_base_model("fast"), {}
+    gallery, figures = np.stack([normalise(face.embedding) for face in people]), {}
     for ratio in RATIOS:
-        size = aspect_ratio_size(model, ratio)
-        pictures = [studio.draw(face, PLAIN, 1.0, own, size) for own, face in enumerate(people, seed)]
-        figures[ratio] = _found_and_alike([studio.look(picture) for picture in pictures], gallery)
+        size = aspect_ratio_size(evaluator.base_model, ratio)
+        pictures = [evaluator.draw(face, PLAIN, 1.0, own, size) for own, face in enumerate(people, seed)]
+        figures[ratio] = _found_and_alike([evaluator.look(picture) for picture in pictures], gallery)
     return figures
 
 
-def measure_obedience(studio: Studio, people: Sequence[Face], *, seed: int = 0) -> dict[str, float]:
+def measure_obedience(evaluator: Evaluator, people: Sequence[Face], *, seed: int) -> dict[str, float]:
     """For each word of the grammar the share of people with whom it is obeyed, at strength 1."""
     backgrounds = Backgrounds(config.SIDE)
-    plain = [_pixels(studio.draw(face, PLAIN, 1.0, own)) for own, face in enumerate(people, seed)]
-    return {
-        name: float(
-            np.mean(
-                [
-                    obeys(_pixels(studio.draw(face, caption.text, 1.0, seed + own)), plain[own], caption, backgrounds)
-                    for own, face in enumerate(people)
-                ]
-            )
-        )
-        for name, caption in list_captions().items()
-    }
 
+    def draw(text: str) -> list[np.ndarray]:
+        return [shrink_drawn(evaluator.draw(face, text, 1.0, own)) for own, face in enumerate(people, seed)]
 
-def list_captions() -> dict[str, Caption]:
-    """One caption for each word of the grammar that can be measured."""
-    return (
-        {style: caption_of(style) for style in STYLES[1:]}
-        | {light: caption_of(light=light) for light in LIGHTS}
-        | {place: caption_of(background=place) for place in SCENES}
-        | {f"plain {colour}": caption_of(background=colour) for colour in COLOURS}
-    )
+    def share_obeyed(caption: Caption) -> float:
+        drawn = zip(draw(caption.text), plain)
+        return float(np.mean([obeys(picture, other, caption, backgrounds) for picture, other in drawn]))
+
+    plain = draw(PLAIN)
+    return {name: share_obeyed(caption) for name, caption in list_captions().items()}
 
 
 def normalise(vector: np.ndarray) -> np.ndarray:
-    """A vector of length 1."""
+    """A vector (D,), other than 0, at length 1."""
     return vector / np.linalg.norm(vector)
+
+
+def shrink_drawn(picture: Image.Image) -> np.ndarray:
+    """A square picture at the size it was drawn at: (64, 64, 3) float32, 0 to 1."""
+    side = (config.SIDE, config.SIDE)
+    return np.asarray(picture.resize(side, Image.Resampling.BOX), np.float32) / 255
 
 
 def _found_and_alike(seen: Sequence[np.ndarray | None], gallery: np.ndarray) -> tuple[float, float]:
@@ -162,9 +155,3 @@ def _rank(vector: np.ndarray | None, gallery: np.ndarray, own: int) -> int:
         return len(gallery)
     cosines = gallery @ vector
     return int((cosines > cosines[own]).sum())
-
-
-def _pixels(picture: Image.Image) -> np.ndarray:
-    """At the size it was drawn at, 0 to 1."""
-    side = (config.SIDE, config.SIDE)
-    return np.asarray(picture.resize(side, Image.Resampling.BOX), np.float32) / 255

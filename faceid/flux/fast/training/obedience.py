@@ -28,7 +28,7 @@ def obeys(picture: np.ndarray, plain: np.ndarray, caption: Caption, backgrounds:
         return False
     if caption.background in COLOURS:
         return _looks_plain(picture, caption.background)
-    return not caption.is_scene or nearest_scene(picture, backgrounds) == caption.background
+    return caption.background is None or nearest_scene(picture, backgrounds) == caption.background
 
 
 def nearest_scene(picture: np.ndarray, backgrounds: Backgrounds) -> str:
@@ -77,11 +77,8 @@ def _is_comic(picture: np.ndarray, plain: np.ndarray) -> bool:
 
 
 def _is_pixelated(picture: np.ndarray, plain: np.ndarray) -> bool:
-    steps = np.concatenate([np.abs(np.diff(picture, axis=axis)).mean((1 - axis, 2)) for axis in (0, 1)])
-    half = len(steps) // 2
-    between = np.concatenate([steps[1:half:2], steps[half + 1 :: 2]]).mean()
-    within = np.concatenate([steps[:half:2], steps[half::2]]).mean()
-    return bool(between > BLOCKS * within)
+    steps = np.stack([np.abs(np.diff(picture, axis=axis)).mean((1 - axis, 2)) for axis in (0, 1)])  # (2, S - 1)
+    return bool(steps[:, 1::2].mean() > BLOCKS * steps[:, ::2].mean())
 
 
 RULES: dict[str, Rule] = {

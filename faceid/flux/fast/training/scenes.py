@@ -1,6 +1,6 @@
-"""What the captions' words look like: places drawn by rules, and styles as changes of pixels. Knows no network.
+"""What the scenes of the captions look like, the alps or a studio: drawn by rules. Knows no network.
 
-All pictures are (B, 3, S, S) tensors, 0 to 1, unless said otherwise.
+Pictures are (3, S, S) tensors, 0 to 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,121 +10,41 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from faceid.flux.fast.training.augment import to_grey
-from faceid.flux.fast.training.captions import COLOURS, PHOTO, SCENES, Caption
+from faceid.flux.fast.training.captions import COLOURS, SCENES
 from faceid.flux.fast.training.strangers import DIMENSIONS
 
-POOL = 16  # pictures of each place: few enough to be known by heart
-SEPIA = (1.07, 0.86, 0.62)
-WARM, BLUE = (1.18, 0.98, 0.68), (0.5, 0.66, 1.02)
-Box = tuple[int, int]
+POOL = 16  # pictures of each scene: few enough to be known by heart
 
 
 class Backgrounds:
-    """A pool of pictures of each place, drawn once.
+    """A pool of pictures of each scene, `side` px wide and high, always the same.
 
-    Which one is drawn is decided by the noise that the picture begins with, as for `strangers` and for the same reason:
-    tiles that each follow the mean of all places do not fit together.
+    Which one is shown is decided by the noise that the picture begins with, as for `strangers` and for the same reason:
+    tiles that each follow the mean of all pictures do not fit together.
     """
 
-    def __init__(self, side: int, seed: int = 0):
-        generator = torch.Generator().manual_seed(seed)
-        self._side = side
+    def __init__(self, side: int):
+        generator = torch.Generator().manual_seed(0)
         self._pool = {
-            name: torch.stack([PLACES[name](side, generator) for _ in range(POOL)]).clamp(0, 1) for name in SCENES
+            name: torch.stack([DRAWN_BY[name](side, generator) for _ in range(POOL)]).clamp(0, 1) for name in SCENES
         }
 
     def find(self, noise: Tensor) -> Tensor:
-        """noise (B, L, C), packed as FluxPipeline packs latents -> which of a place's pictures, (B,), 0 to POOL - 1.
+        """noise (B, L, C), packed as FluxPipeline packs latents -> which of a scene's pictures, (B,), 0 to POOL - 1.
 
         Reads the channels before those that decide on a stranger.
         """
         return noise.mean(1)[:, -DIMENSIONS - POOL : -DIMENSIONS].argmax(1)
 
-    def draw(self, name: str, number: int, size: Sequence[int] | None = None) -> Tensor:
-        """A colour, or picture `number` of a place, (3, S, S), or stretched to `size` (height, width)."""
-        size = tuple(size or (self._side, self._side))
+    def show(self, name: str, number: int, size: Sequence[int]) -> Tensor:
+        """A colour, or picture `number` of a scene, stretched to `size` (height, width): (3, height, width)."""
         if name in self._pool:
-            picture = self._pool[name][number]
-            return picture if picture.shape[1:] == size else functional.interpolate(picture[None], size)[0]
+            return functional.interpolate(self._pool[name][number, None], size)[0]
         return torch.tensor(COLOURS[name]).view(3, 1, 1).expand(3, *size)
 
     def mean(self, name: str) -> np.ndarray:
-        """What the pictures of a place have in common, (S, S, 3)."""
+        """What the pictures of a scene have in common, (S, S, 3), 0 to 1."""
         return self._pool[name].mean(0).permute(1, 2, 0).numpy()
-
-
-def realise(
-    pictures: Tensor, masks: Tensor, captions: Sequence[Caption], backgrounds: Backgrounds, numbers: Sequence[int]
-) -> Tensor:
-    """`pictures` of people (B, 3, H, W), masks (B, 1, H, W), as their captions want them.
-
-    numbers: which picture of a place each gets, B of them.
-    """
-    drawn = pictures.clone()
-    for index, (caption, number) in enumerate(zip(captions, numbers)):
-        picture, mask = pictures[index], masks[index]
-        if caption.background:
-            picture = torch.lerp(backgrounds.draw(caption.background, number, picture.shape[1:]), picture, mask)
-        if caption.light:
-            picture = picture * torch.tensor(WARM if caption.light == "warm light" else BLUE).view(3, 1, 1)
-        if caption.style != PHOTO:
-            picture = STYLE_FILTERS[caption.style](picture[None].clamp(0, 1))[0]
-        drawn[index] = picture
-    return drawn.clamp(0, 1)
-
-
-def black_and_white(pictures: Tensor) -> Tensor:
-    """No colour, a little more contrast."""
-    return (to_grey(pictures) * 1.1 - 0.05).clamp(0, 1).expand_as(pictures)
-
-
-def sepia(pictures: Tensor) -> Tensor:
-    """Brown tones of one hue."""
-    return (to_grey(pictures) * 0.95 + 0.03) * torch.tensor(SEPIA).view(1, 3, 1, 1)
-
-
-def pencil_sketch(pictures: Tensor) -> Tensor:
-    """Dark lines and soft shading on white: colour dodge of the picture and its blurred negative."""
-    grey = to_grey(pictures)
-    lines = (grey / blur(grey, 2.0).clamp_min(0.05)).clamp(0, 1) ** 2
-    return (lines * (0.7 + 0.3 * grey)).clamp(0, 1).expand_as(pictures)
-
-
-def comic_book(pictures: Tensor) -> Tensor:
-    """Few flat, strong tones with dark outlines."""
-    grey = to_grey(pictures)
-    level = grey * 3.5
-    steps = (level.floor() + torch.sigmoid(10 * (level - level.floor() - 0.5))) / 3.5
-    flat = blur(pictures, 0.8) - blur(grey, 0.8)
-    outline = torch.sigmoid(60 * (blur(grey, 0.6) - blur(grey, 1.6) + 0.06))
-    return ((steps + 1.9 * flat) * outline).clamp(0, 1)
-
-
-def pixel_art(pictures: Tensor) -> Tensor:
-    """Squares of 2 px in few colours."""
-    small = functional.avg_pool2d(pictures, 2)
-    small = ((small - 0.5) * 1.25 + 0.5).clamp(0, 1)
-    return functional.interpolate((small * 5).round() / 5, scale_factor=2, mode="nearest")
-
-
-def blur(pictures: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur, sigma in px."""
-    radius = max(1, round(2.5 * sigma))
-    line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
-    line = (line / line.sum()).view(1, 1, 1, -1).expand(pictures.shape[1], 1, 1, -1)
-    padded = functional.pad(pictures, [radius] * 4, mode="replicate")
-    across = functional.conv2d(padded, line, groups=pictures.shape[1])
-    return functional.conv2d(across, line.transpose(2, 3), groups=pictures.shape[1])
-
-
-STYLE_FILTERS: dict[str, Callable[[Tensor], Tensor]] = {
-    "black and white": black_and_white,
-    "sepia": sepia,
-    "pencil sketch": pencil_sketch,
-    "comic book": comic_book,
-    "pixel art": pixel_art,
-}
 
 
 def _gradient(side: int, top: Sequence[float], bottom: Sequence[float]) -> Tensor:
@@ -173,8 +93,8 @@ def _forest(side: int, generator: torch.Generator) -> Tensor:
     picture = _gradient(side, (0.2, 0.42, 0.18), (0.1, 0.25, 0.1)) + _speckle(side, 0.09, 16, generator)
     columns = torch.arange(side).view(1, side).expand(side, side)
     for _ in range(6):
-        place, width = torch.rand(2, generator=generator).tolist()
-        trunk = ((columns - place * side).abs() < 1 + 1.5 * width).float()
+        centre, width = torch.rand(2, generator=generator).tolist()
+        trunk = ((columns - centre * side).abs() < 1 + 1.5 * width).float()
         picture = _paint(picture, trunk, (0.25, 0.17, 0.1))
     return picture
 
@@ -201,7 +121,7 @@ def _studio(side: int, generator: torch.Generator) -> Tensor:
     return shade.expand(3, side, side).clone()
 
 
-PLACES: dict[str, Callable[[int, torch.Generator], Tensor]] = {
+DRAWN_BY: dict[str, Callable[[int, torch.Generator], Tensor]] = {
     "alps": _alps,
     "beach": _beach,
     "forest": _forest,

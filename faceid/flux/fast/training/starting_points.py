@@ -12,13 +12,13 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from faceid.flux.fast.training.tokens import FaceTokens
+from faceid.flux.fast.training.face_tokens import FaceTokens
 from faceid.pulid.cross_attention import IdentityCrossAttention
 
 OUTWARD = 0.8  # how much of the told latents two cross-attentions add is taken away again
 SPREAD = 2.5  # of what captions add to the time
 WORDS, HEARD = 4.0, 3.0  # how loud words are beside the end of the text, and how clearly one is or is not heard
-PLACE = 16.0  # how loud a place is in a token, beside latents of about 1
+LOUD = 16.0  # a place in a token, beside latents of about 1
 
 
 def place_codes(places: int) -> Tensor:
@@ -34,6 +34,7 @@ def start_tokens(face_tokens: FaceTokens, pictures: Tensor, latents: Tensor) -> 
     """Write the route of `latents` (M, N, L), packed, of `pictures` (M, 3, S, S), 0 to 1, into tower and resampler.
 
     The first L numbers of a token tell the latents, the next ones its place. ValueError: there are fewer numbers.
+    RuntimeError: the resampler's mappings are less than twice as wide inside.
     """
     tower, encoder = face_tokens.tower.trunk, face_tokens.encoder
     width, told = tower.embed_dim, latents.shape[-1]
@@ -47,7 +48,7 @@ def start_tokens(face_tokens: FaceTokens, pictures: Tensor, latents: Tensor) -> 
     tower.patch_embed.proj.weight[:told] = weight.view(told, 3, *tower.patch_embed.patch_size)
     tower.patch_embed.proj.bias[:told] = bias
     place = torch.zeros(len(codes), width)
-    place[:, told : told + codes.shape[1]] = PLACE * codes
+    place[:, told : told + codes.shape[1]] = LOUD * codes
     tower.pos_embed.zero_()
     tower.pos_embed[0, 1:] = place
     for block in tower.blocks:
@@ -59,7 +60,7 @@ def start_tokens(face_tokens: FaceTokens, pictures: Tensor, latents: Tensor) -> 
         if name.startswith("mapping_"):
             _pass_through(mapping)
     encoder.latents[0] = place
-    encoder.latents[0, :, told + codes.shape[1]] = PLACE  # "I am a query": queries are not to answer each other
+    encoder.latents[0, :, told + codes.shape[1]] = LOUD  # "I am a query": queries are not to answer each other
     nn.init.eye_(encoder.proj_out)
     for attention, feed_forward in encoder.layers:
         _ask_for_place(attention, told, codes.shape[1], encoder.latents.shape[-1])
@@ -92,8 +93,7 @@ def start_transformer(transformer: FluxTransformer2DModel, told: int, place_dim:
         _open(block.norm.linear, gates=(2,), chunks=3)
     _open(transformer.norm_out.linear, gates=(), chunks=2)
     # 2. Guidance mute
-    if transformer.config.guidance_embeds:
-        nn.init.zeros_(transformer.time_text_embed.guidance_embedder.linear_2.weight)
+    nn.init.zeros_(transformer.time_text_embed.guidance_embedder.linear_2.weight)
     # 3. Later blocks silent in the image stream
     for block in transformer.transformer_blocks[1:]:
         nn.init.zeros_(block.attn.to_out[0].weight)
@@ -174,8 +174,6 @@ def _pass_through(mapping: nn.Sequential) -> None:
     """x -> x, but for the size that LayerNorm takes: what LeakyReLU cuts of x, it leaves of -x."""
     first, _, _, second, _, _, last = mapping
     width = first.in_features
-    if first.out_features < 2 * width or last.out_features != width:
-        return
     identity = torch.eye(width)
     both = torch.cat([identity, -identity])  # (2 width, width)
     for linear, weight in ((first, both), (second, both @ both.T), (last, both.T)):

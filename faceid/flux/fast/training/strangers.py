@@ -1,6 +1,6 @@
 """Who is drawn where no identity is asked for: somebody the noise decides on. Knows pictures and noise, no network.
 
-A flow learns the mean of all it could be told to draw, and the mean of 272 people is a blur. So each noise has one
+A flow learns the mean of all it could be told to draw, and the mean of many people is a blur. So each noise has one
 stranger: the mean of its tokens, a vector, points at one of the training people, laid out by their eigenfaces (Turk and
 Pentland, 1991), so that noises alike lead to people alike. The flow is then nearly straight and soon sharp.
 """

@@ -11,14 +11,15 @@ from spandrel.architectures.Compact import Compact
 from torch import Tensor
 from torch.nn import functional
 
+from faceid.flux.fast.config import UPSCALE
 from faceid.flux.fast.training.augment import change_colours
 from faceid.flux.fast.training.loop import Losses, Schedule, Trainer
 
-SCALE = 4
 BATCH, PATCH = 12, 24  # px of a small patch
 FITTED = 4  # pictures at a time
 WORN = 0.3  # share of pictures that went through the autoencoder
 MOST_NOISE = 0.08  # on their latents
+RIDGE = 1e-4  # of the last layer, relative to the mean square of what it reads
 
 
 def train_upscaler(
@@ -42,13 +43,13 @@ def train_upscaler(
 
 
 @torch.no_grad()
-def fit_last_layer(upscaler: Compact, pictures: Tensor, *, ridge: float = 1e-4, seed: int = 0) -> None:
+def fit_last_layer(upscaler: Compact, pictures: Tensor) -> None:
     """Give the last convolution the weights of least square error on pictures (N, 3, 4S, 4S) uint8, all at once.
 
-    It is linear, so what gradient descent would reach in hours is one system of equations; `ridge`, relative to the
-    mean square of what it reads, holds it near the weights it has.
+    It is linear, so what gradient descent would reach in hours is one system of equations; a ridge holds it near the
+    weights it has.
     """
-    last, generator = upscaler.body[-1], torch.Generator().manual_seed(seed)
+    last, generator = upscaler.body[-1], torch.Generator().manual_seed(0)
     size = last.weight[0].numel() + 1
     squares = torch.zeros(size, size, dtype=torch.double)
     products = torch.zeros(size, len(last.weight), dtype=torch.double)
@@ -61,10 +62,10 @@ def fit_last_layer(upscaler: Compact, pictures: Tensor, *, ridge: float = 1e-4, 
             states = layer(states)
         read = functional.unfold(states, 3, padding=1).transpose(1, 2).flatten(0, 1)
         read = torch.cat([read, torch.ones(len(read), 1)], dim=1).double()
-        missing = functional.pixel_unshuffle(large - functional.interpolate(small, scale_factor=SCALE), SCALE)
+        missing = functional.pixel_unshuffle(large - functional.interpolate(small, scale_factor=UPSCALE), UPSCALE)
         squares += read.T @ read
         products += read.T @ missing.movedim(1, -1).flatten(0, 2).double()
-    held = ridge * squares.diagonal().mean()
+    held = RIDGE * squares.diagonal().mean()
     known = torch.cat([last.weight.flatten(1), last.bias[:, None]], dim=1).T.double()
     solution = torch.linalg.solve(squares + held * torch.eye(size, dtype=torch.double), products + held * known)
     last.weight.copy_(solution[:-1].T.view_as(last.weight))
@@ -75,13 +76,13 @@ def fit_last_layer(upscaler: Compact, pictures: Tensor, *, ridge: float = 1e-4, 
 def gain_over_bicubic(upscaler: Compact, pictures: Tensor) -> float:
     """dB of mean PSNR by which `upscaler` beats bicubic on shrunk pictures (N, 3, 4S, 4S), 0 to 1."""
     small = shrink(pictures)
-    bicubic = functional.interpolate(small, scale_factor=SCALE, mode="bicubic")
+    bicubic = functional.interpolate(small, scale_factor=UPSCALE, mode="bicubic")
     return psnr(upscaler(small), pictures) - psnr(bicubic, pictures)
 
 
 def shrink(pictures: Tensor) -> Tensor:
     """(N, 3, 4S, 4S) -> (N, 3, S, S), bicubic with antialiasing."""
-    return functional.interpolate(pictures, scale_factor=1 / SCALE, mode="bicubic", antialias=True).clamp(0, 1)
+    return functional.interpolate(pictures, scale_factor=1 / UPSCALE, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def psnr(drawn: Tensor, wanted: Tensor) -> float:
@@ -91,5 +92,5 @@ def psnr(drawn: Tensor, wanted: Tensor) -> float:
 
 def _crop(small: Tensor, large: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     y, x = torch.randint(small.shape[-1] - PATCH + 1, (2,), generator=generator).tolist()
-    window = large[..., SCALE * y : SCALE * (y + PATCH), SCALE * x : SCALE * (x + PATCH)]
+    window = large[..., UPSCALE * y : UPSCALE * (y + PATCH), UPSCALE * x : UPSCALE * (x + PATCH)]
     return small[..., y : y + PATCH, x : x + PATCH], window

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.transforms.functional import normalize
 
 from faceid.pulid.encoder import IdentityEncoder
 from faceid.pulid.face_picture import CLIP_MEAN, CLIP_STD
@@ -30,5 +31,4 @@ class FaceTokens(nn.Module):
 
 
 def _normalise(pictures: Tensor) -> Tensor:
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-    return (pictures - mean) / std
+    return normalize(pictures, list(CLIP_MEAN), list(CLIP_STD))

@@ -1,4 +1,4 @@
-"""The parts of `fast` in the order they are trained, each from its own checkpoint. Owns order and shares of the time.
+"""The stages of the training of `fast`, each with its own checkpoint. Owns their order and shares of the time.
 
 1. The autoencoder: the components of patches, a linear code. 2. The tokens: written down, not trained.
 3. The places: where an image token stands. 4. Drawing: transformer, adapter and texts. 5. The decoder, on what is
@@ -8,9 +8,9 @@ drawn. 6. The upscaler.
 import logging
 import random
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from spandrel.architectures.Compact import Compact
 from torch import Tensor
@@ -21,13 +21,14 @@ from faceid.flux.fast.build import build_modules, name_modules, seeded
 from faceid.flux.fast.tokenizers import SPACE
 from faceid.flux.fast.training.augment import Augmenter
 from faceid.flux.fast.training.captions import draw_caption
-from faceid.flux.fast.training.components import start_from_components
 from faceid.flux.fast.training.decoding import train_decoder
 from faceid.flux.fast.training.drawing import Artist, train_artist, train_places
-from faceid.flux.fast.training.faces import FaceSet
+from faceid.flux.fast.training.face_tokens import FaceTokens
+from faceid.flux.fast.training.faces import FaceSet, to_tensor
 from faceid.flux.fast.training.lessons import Lessons, words_heard, words_without_meaning
 from faceid.flux.fast.training.loop import Schedule
-from faceid.flux.fast.training.sheets import save_sheet
+from faceid.flux.fast.training.principal_components import start_from_components
+from faceid.flux.fast.training.sample_sheets import save_sheet
 from faceid.flux.fast.training.starting_points import (
     place_codes,
     start_cross_attention,
@@ -37,9 +38,8 @@ from faceid.flux.fast.training.starting_points import (
     start_words,
 )
 from faceid.flux.fast.training.strangers import Strangers
-from faceid.flux.fast.training.tokens import FaceTokens
 from faceid.flux.fast.training.upscaler import fit_last_layer, train_upscaler
-from faceid.flux.fast.weights import save_upscaler, save_weights
+from faceid.flux.fast.weight_files import save_upscaler, save_weights
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,9 @@ CAPTIONS = 1000  # captions by which words are made loud
 
 @dataclass(frozen=True)
 class Plan:
-    """faces: the training people; validation: people it does not see, for its sample sheets.
+    """faces: the training people; validation: people it does not see, for its sample sheets: none, no sheets.
 
-    work: checkpoints and sheets; out: the weights. seconds of training in all. sheets: whether to draw sample sheets.
+    work: the folder of checkpoints and sheets; out: that of the weights. seconds: of training in all.
     """
 
     faces: FaceSet
@@ -62,17 +62,16 @@ class Plan:
     out: Path
     seconds: float
     seed: int = 0
-    sheets: bool = True
 
 
 def train_all(plan: Plan) -> None:
     """Train every part of `fast` on `plan.faces` and write the weights to `plan.out`; a killed run goes on."""
     pipeline, adapter, tower, encoder = build_modules(plan.seed)
-    artist = Artist(pipeline, adapter, FaceTokens(tower, encoder), config.MAX_SEQUENCE_LENGTH)
+    artist = Artist(pipeline, adapter, FaceTokens(tower, encoder))
     large = to_tensor(plan.faces.pictures)  # (N, 3, 256, 256) uint8
     layers = [_shrink(layer, 2 * config.SIDE) for layer in (large, to_tensor(plan.faces.masks[..., None]))]
     small, masks = (_shrink(layer, config.SIDE).float() / 255 for layer in layers)
-    shown = _shrink(to_tensor(plan.validation.pictures), config.SIDE).float() / 255
+    shown = _shrink(to_tensor(plan.validation.pictures[:SHEET_FACES]), config.SIDE).float() / 255
     lessons = Lessons(Augmenter(*layers, config.SIDE), Strangers(small, masks), config.SIDE, batch=BATCH)
 
     def schedule(share: float, rate: float, average: float) -> Schedule:
@@ -81,27 +80,17 @@ def train_all(plan: Plan) -> None:
     # 1. The autoencoder's code
     start_from_components(pipeline.vae, small * 2 - 1)
     # 2. The tokens, and the way they take through the transformer
-    told, place_dim = start_routes(artist, small)
-    logger.info("tokens of %d numbers tell %d of latents and %d of a place", config.WIDTH, told, place_dim)
+    start_routes(artist, small)
     # 3. The places
     release(artist)
-    train_places(artist, lessons.draw, schedule(PLACES, 2e-3, 0.95), plan.work / "places.pt")
+    train_places(artist, lessons, schedule(PLACES, 2e-3, 0.95), plan.work / "places.pt")
     # 4. Drawing
-    release(artist)
-    sheet = plan.work / "drawing.png"
-    train_artist(
-        artist,
-        lessons.draw,
-        schedule(DRAWING, 2e-3, 0.99),
-        plan.work / "drawing.pt",
-        routing=0.1,
-        shift=config.SCHEDULER["shift"],
-        sample=(lambda: save_sheet(artist, shown[:SHEET_FACES], sheet)) if plan.sheets else None,
-    )
+    sample = partial(save_sheet, artist, shown, plan.work / "drawing.png") if len(shown) else None
+    train_artist(artist, lessons, schedule(DRAWING, 2e-3, 0.99), plan.work / "drawing.pt", sample=sample)
     # 5. The decoder
-    train_decoder(artist, lessons.draw, schedule(DECODING, 1e-3, 0.99), plan.work / "decoder.pt")
-    if plan.sheets:
-        save_sheet(artist, shown[:SHEET_FACES], sheet)
+    train_decoder(artist, lessons, schedule(DECODING, 1e-3, 0.99), plan.work / "decoder.pt")
+    if sample:
+        sample()
     save_weights(name_modules(pipeline, tower, encoder), plan.out)
     # 6. The upscaler
     with seeded(plan.seed):
@@ -112,20 +101,15 @@ def train_all(plan: Plan) -> None:
     logger.info("the weights are in %s", plan.out)
 
 
-def to_tensor(pictures: np.ndarray) -> Tensor:
-    """(N, S, S, C) uint8 array -> (N, C, S, S) uint8 tensor."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
-
-
 def release(artist: Artist) -> None:
-    """Let all learn but what is written down: tokens, and the pooled words."""
+    """Let all of `artist` learn but what is written down: tokens, and the pooled words."""
     artist.requires_grad_(True)
     artist.face_tokens.requires_grad_(False)
     artist.clip.requires_grad_(False)
 
 
-def start_routes(artist: Artist, small: Tensor) -> tuple[int, int]:
-    """Write the way of copying into an untrained `artist`: how many numbers tell latents, and how many the place."""
+def start_routes(artist: Artist, small: Tensor) -> None:
+    """Write the way of copying, and the words, into an untrained `artist`; small: faces (N, 3, 64, 64), 0 to 1."""
     latents = artist.encode_pictures(small)
     told, place_dim = latents.shape[-1], place_codes(latents.shape[1]).shape[1]
     start_tokens(artist.face_tokens, small, latents)
@@ -133,10 +117,9 @@ def start_routes(artist: Artist, small: Tensor) -> tuple[int, int]:
         start_cross_attention(cross_attention, told, place_dim)
     start_transformer(artist.transformer, told, place_dim)
     start_words(artist.clip, artist.pipeline.tokenizer.convert_tokens_to_ids([SPACE + word for word in words_heard()]))
-    chance = random.Random(0)
-    captions = [draw_caption(chance, plain=0, noise_words=words_without_meaning()).text for _ in range(CAPTIONS)]
-    start_hearing(artist.transformer, artist.read(captions)[1])
-    return told, place_dim
+    chance, noise_words = random.Random(0), words_without_meaning()
+    captions = [draw_caption(chance, plain=0, noise_words=noise_words).text for _ in range(CAPTIONS)]
+    start_hearing(artist.transformer, artist.pool(captions))
 
 
 def _shrink(pictures: Tensor, side: int) -> Tensor:

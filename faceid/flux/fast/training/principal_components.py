@@ -1,7 +1,7 @@
 """A starting point for the autoencoder: the principal components of 4×4 px patches, written into AutoencoderDC.
 
-A linear code of 16 numbers per patch gives faces at 64 px back at 38 dB, which no decoder trained for minutes reaches;
-training then goes on from there. Owns that arithmetic; draws nothing.
+A linear code of 16 numbers per patch gives faces at 64 px back at 38 dB, which no autoencoder trained for minutes
+reaches. The code stays; the decoder is trained at the end (`decoding`). Owns that arithmetic; draws nothing.
 """
 
 import torch
@@ -72,8 +72,7 @@ def _components(patches: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
 def _silence(*convolutions: nn.Conv2d) -> None:
     for convolution in convolutions:
         nn.init.zeros_(convolution.weight)
-        if convolution.bias is not None:
-            nn.init.zeros_(convolution.bias)
+        nn.init.zeros_(convolution.bias)
 
 
 def _check(vae: AutoencoderDC) -> None:

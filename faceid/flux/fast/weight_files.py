@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,22 +28,32 @@ FILES = {  # by the beginning of a tensor's name; the longest that fits
 }
 
 
-def load_weights(modules: Mapping[str, nn.Module], folder: Path = FOLDER) -> None:
+def load_weights(modules: Mapping[str, nn.Module], folder: Path) -> None:
     """Put the weights of `folder` into `modules`, by name: vae, text_encoder, …; they keep their own dtype.
 
-    SetupError: a file is missing, or its tensors are not the modules'.
+    SetupError: a file is missing or damaged, or its tensors are not the modules'.
     """
     found: dict[str, Tensor] = {}
     for name in sorted(set(FILES.values())):
-        if not (folder / name).is_file():
-            raise SetupError(f"{folder / name} is missing: install the project again, or train it (README, `fast`).")
-        found |= load_file(folder / name)
+        file = find_file(folder, name)
+        try:
+            found |= load_file(file)
+        except SafetensorError as error:
+            raise SetupError(f"{file} is damaged: install the project again.") from error
     for prefix, module in modules.items():
         own = {name.removeprefix(f"{prefix}."): t for name, t in found.items() if name.startswith(f"{prefix}.")}
         try:
             module.load_state_dict(own, strict=True)
         except RuntimeError as error:
             raise SetupError(f"{folder} holds weights of another version of `fast`: {error}") from error
+
+
+def find_file(folder: Path, name: str) -> Path:
+    """The file `name` of the weights in `folder`. SetupError: it is missing."""
+    file = folder / name
+    if not file.is_file():
+        raise SetupError(f"{file} is missing: install the project again, or train it (README, `fast`).")
+    return file
 
 
 def save_weights(modules: Mapping[str, nn.Module], folder: Path) -> None:
