@@ -8,6 +8,9 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 
+import faceid.web.lean_gradio  # noqa: F401  before Gradio
+
+# isort: split
 import gradio as gr
 import spaces  # noqa: F401  before torch: on ZeroGPU it stands in for CUDA
 from huggingface_hub import HfApi

@@ -10,9 +10,14 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = os.devnull  # nobody speaks TLS here: every client would read a list of authorities, 60 ms
 if at_once := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # torch takes its share of the cores
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(at_once))))
 
+import faceid.web.lean_gradio  # noqa: F401  before Gradio, as in app.py
+
+# isort: split
 import pytest
 import spaces  # noqa: F401  before torch, as in app.py
 

@@ -1,11 +1,16 @@
 """The house: which way imports point, and what stays light."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
+import gradio
 import pytest
+from gradio.component_meta import create_or_modify_pyi
+
+from faceid.web.lean_gradio import without_stubs
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "gradio", "diffusers", "insightface", "transformers", "onnxruntime"}
@@ -64,3 +69,12 @@ def test_the_environment_is_read_in_one_place():
         if "bench" not in file.parts and ("environ" in file.read_text() or "getenv" in file.read_text())
     ]
     assert readers == ["faceid/settings.py"]
+
+
+def test_importing_gradio_writes_nothing_beside_it():
+    stub = Path(inspect.getfile(gradio.Textbox)).with_suffix(".pyi")
+    before = stub.read_text() if stub.exists() else None
+    with without_stubs():
+        create_or_modify_pyi(gradio.Textbox, "Textbox", ["an_event_that_is_none"])
+    assert (stub.read_text() if stub.exists() else None) == before
+    assert inspect.getsource(gradio.Textbox)

@@ -31,7 +31,8 @@ if torch.version.cuda is None:
     pytest.skip("`spaces` stands in for CUDA in a torch that was built for it", allow_module_level=True)
 
 KEY = "the-key-of-the-zero-gpu-tests"
-SECONDS = 120
+SECONDS = 300  # only ever waited for by a test that fails
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +114,10 @@ def test_finishing_a_face_in_the_worker_opens_a_session_there(space, client, ast
     ("fields", "request_fields"),
     [
         ({"num_images": 1, "steps": 2}, {}),
-        ({"num_images": 3, "steps": 20}, {"num_images": 3, "num_inference_steps": 20}),
+        ({"num_images": 3, "steps": 8}, {"num_images": 3, "num_inference_steps": 8}),
         (
-            {"num_images": 2, "steps": 20, "negative_prompt": "rain"},
-            {"num_images": 2, "num_inference_steps": 20, "true_cfg_scale": 4.0, "true_cfg_start": 1 / 20},
+            {"num_images": 2, "steps": 8, "negative_prompt": "rain"},
+            {"num_images": 2, "num_inference_steps": 8, "true_cfg_scale": 4.0, "true_cfg_start": 1 / 8},
         ),
     ],
 )
@@ -185,10 +186,11 @@ def test_nothing_was_computed_in_the_main_process_on_weights_that_are_not_there(
 def test_flux_is_drawn_by_a_worker_from_weights_that_the_main_process_never_uses(tmp_path):
     write_base_models(tmp_path / "hub", tmp_path / "scratch")
     expected = load_toy_flux(tmp_path / "hub", "cpu")
+    here = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     with serve_scheduler() as scheduler:
         ran = subprocess.run(
             [sys.executable, Path(__file__).with_name("zero_gpu_flux.py"), tmp_path / "hub"],
-            env=zero_gpu_environment(tmp_path / "space", scheduler, port=0),
+            env=zero_gpu_environment(tmp_path / "space", scheduler, port=0) | here,
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -87,7 +87,9 @@ def watch_stopping() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    import gradio  # noqa: F401  in app.py's order
+    import faceid.web.lean_gradio  # noqa: F401  in app.py's order
+
+    # isort: split
     import spaces  # noqa: F401
 
     stand_in_for_the_gpu()

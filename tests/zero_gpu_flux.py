@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gradio  # noqa: F401  in app.py's order
-import spaces  # noqa: F401
+import faceid.web.lean_gradio  # noqa: F401  in app.py's order
 
-ROOT = Path(__file__).parents[1]
+# isort: split
+import spaces  # noqa: F401
 
 
 def load_toy_flux(cache: Path, device: str) -> Any:
@@ -88,5 +88,4 @@ def main(cache: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     sys.stdout.write(json.dumps(main(Path(sys.argv[1]))))
