@@ -22,6 +22,7 @@ class AppProcess:
     process: subprocess.Popen
     output: list[str] = field(default_factory=list)
     shown: threading.Event = field(default_factory=threading.Event)
+    silent: threading.Event = field(default_factory=threading.Event)
 
     def read(self) -> None:
         """Collect the output until it ends; `shown` is set when the page is up, or when it never will be."""
@@ -30,6 +31,13 @@ class AppProcess:
             if UP in line:
                 self.shown.set()
         self.shown.set()
+        self.silent.set()
+
+    def wait(self) -> int:
+        """Until it has ended and all its output is here; the exit code."""
+        code = self.process.wait(PATIENCE_SECONDS)
+        assert self.silent.wait(PATIENCE_SECONDS)
+        return code
 
 
 @contextmanager

@@ -68,8 +68,8 @@ def test_nobody_s_prompt_and_another_s_bring_nothing_back(tab, store):
 
 
 def test_the_last_prompt_comes_back_as_if_just_drawn(tab, store):
-    draw(store, PROMPT, pictures=1)
-    last = draw(store, replace(PROMPT, text="a man"), pictures=2)
+    draw(store, replace(PROMPT, id=1), pictures=1)
+    last = draw(store, replace(PROMPT, id=2, text="a man"), pictures=2)
     shown = brought_back(tab)
     assert [caption for _, caption in shown["gallery"]] == ["seed 7 · strong likeness", "seed 8 · strong likeness"]
     assert [picture.path for picture in shown["drawn"]] == [path for path, _ in shown["gallery"]]
@@ -121,10 +121,10 @@ def test_one_that_is_followed_can_be_cancelled(tab, store):
 
 
 def test_pictures_go_with_their_tune(tab, store):
-    before = draw(store, PROMPT, pictures=1)
+    before = draw(store, replace(PROMPT, id=1), pictures=1)
     tune = Tune(id=0, owner=LOCAL, title="Ada", name="woman")
     tune, _ = store.add_tune(tune, [make_photo(1)], {KEY: np.zeros((1, 32, 2048), np.float16)})
-    prompt = draw(store, replace(PROMPT, tune_ids=(tune.id,)), pictures=1, done=False)
+    prompt = draw(store, replace(PROMPT, id=2, tune_ids=(tune.id,)), pictures=1, done=False)
     shown = brought_back(tab)
     assert (shown["prompt_id"], shown["chosen"]) == (prompt.id, tune.id)
     store.delete_tune(LOCAL, tune.id)

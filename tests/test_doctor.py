@@ -237,25 +237,21 @@ def test_an_unknown_base_model_is_an_error_in_one_line(empty, tmp_path, capsys):
     assert "'flux2' is not known" in capsys.readouterr().err
 
 
-def test_it_runs_as_a_module_on_this_machine(tmp_path):
+def test_it_runs_as_a_module_on_this_machine_and_is_light(tmp_path):
+    """Ten seconds are for torch: neither diffusers nor gradio is imported."""
     environ = os.environ | {
         "FACEID_DATA_DIR": str(tmp_path),
         "FACEID_BASE_MODEL": "fast",
         "FACEID_FACE_PACK": "offline",
     }
-    command = [sys.executable, "-m", "faceid.doctor"]
+    command = [sys.executable, "-X", "importtime", "-m", "faceid.doctor"]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "* fast            on the CPU" in done.stdout
     assert not list(tmp_path.iterdir())
-
-
-def test_it_is_light():
-    """Ten seconds are for torch: neither diffusers nor gradio is imported."""
-    code = "import sys, faceid.doctor as d; d.inspect_machine(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert "torch" in done.stdout.split()
-    assert {"diffusers", "gradio"}.isdisjoint(done.stdout.split())
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "torch" in imported
+    assert imported.isdisjoint({"diffusers", "gradio"})
 
 
 def test_this_machine_and_its_caches_can_be_looked_at(tmp_path):

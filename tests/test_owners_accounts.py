@@ -1,14 +1,18 @@
 """faceid.web.accounts: whose an hf_ token is, by a Hub in miniature."""
 
 import gc
+import sys
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
 from tiny_accounts import ADA, TOKEN_OF_ADA, serve_accounts
 
+from faceid.base_models import find_base_model
 from faceid.errors import NotAdmitted, Unavailable
-from faceid.web.accounts import REMEMBERED_SECONDS, HubAccounts
+from faceid.web.accounts import REMEMBERED_SECONDS, HubAccounts, can_log_in
 from faceid.web.owners import Owners
+from faceid.web.ui import build_page
 
 ANOTHER_TOKEN = "hf_AnotherTokenOfTheSameUser000000"
 
@@ -122,3 +126,17 @@ def test_an_admitted_token_is_its_user_and_no_other_is(accounts, hub):
     with pytest.raises(NotAdmitted, match="not admitted"):
         owners.of_call({"x-faceid-key": ANOTHER_TOKEN})
     assert hub.asked == []
+
+
+def test_what_login_needs_may_be_missing(monkeypatch, caplog):
+    assert can_log_in()
+    assert not can_log_in(lambda name: None)
+    assert "authlib and itsdangerous is not installed" in caplog.text
+    for name in {"authlib", "itsdangerous", *sys.modules}:
+        if name.split(".")[0] in ("authlib", "itsdangerous"):
+            monkeypatch.setitem(sys.modules, name, None)
+    studio = SimpleNamespace(loaded_models=(find_base_model("fast"),), measures_likeness=False, is_ready=True)
+    notices = SimpleNamespace(status=str, licences=str)
+    page = build_page(studio, Owners(secret=b"secret", local=False, login=False), notices)
+    page.launch(prevent_thread_lock=True, quiet=True)
+    page.close()
