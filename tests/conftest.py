@@ -88,6 +88,19 @@ def networks(face_pack, analyzer, fast, tmp_path_factory):
 
 
 @pytest.fixture
+def folder(tmp_path) -> Path:
+    """A data folder that is not there yet."""
+    return tmp_path / "faceid"
+
+
+@pytest.fixture
+def store(folder) -> Iterator[TuneStore]:
+    """An empty store in that folder."""
+    with closing(TuneStore.open(folder)) as store:
+        yield store
+
+
+@pytest.fixture
 def make_studio(analyzer, fast, networks, tmp_path) -> Iterator[Callable[..., Studio]]:
     """Makes a studio on `fast` over a fresh data folder; keyword arguments are the Studio's and Models'."""
     with ExitStack() as resources:

@@ -1,6 +1,5 @@
 """faceid.web.generate_tab: a page that is opened shows its visitor's last prompt, and follows it until it is drawn."""
 
-from contextlib import closing
 from dataclasses import replace
 
 import gradio as gr
@@ -18,12 +17,6 @@ from faceid.web.visitor import Visitor
 
 HERE = gr.Request(Request({"type": "http", "headers": [(b"host", b"127.0.0.1:7860")]}))
 PROMPT = Prompt(0, LOCAL, "a woman", "fast", parameters={"num_images": 2})
-
-
-@pytest.fixture
-def store(tmp_path):
-    with closing(TuneStore.open(tmp_path)) as store:
-        yield store
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from far_server import FarServer, resolve
 from sqlalchemy import func, select
+from stored import files_with
 from tunes_kept import KEY, make_photo, make_tokens
 
 from faceid.callbacks import FIRST_WAIT, LEASE, TRIES, WAIT_GROWTH, Callbacks
@@ -68,12 +69,6 @@ class Receiver:
 @pytest.fixture
 def clock():
     return Clock()
-
-
-@pytest.fixture
-def store(tmp_path):
-    with closing(TuneStore.open(tmp_path / "faceid")) as store:
-        yield store
 
 
 def add_tune(store, owner="ada", title="Ada") -> int:
@@ -261,10 +256,6 @@ def test_a_database_of_an_earlier_version_gets_the_table(tmp_path, clock):
 # Deletion
 
 
-def files_with(folder: Path, marker: str) -> list[str]:
-    return [path.name for path in folder.rglob("*") if path.is_file() and marker.encode() in path.read_bytes()]
-
-
 @pytest.mark.parametrize("delete", ["tune", "prompt"])
 def test_nothing_outlives_what_it_tells_of(store, tmp_path, clock, delete):
     tune = add_tune(store)
@@ -273,13 +264,13 @@ def test_nothing_outlives_what_it_tells_of(store, tmp_path, clock, delete):
     callbacks = Callbacks(store.database, receiver, clock=clock)
     callbacks.announce("ada", URL, {"id": prompt, "text": MARKER})
     callbacks.deliver_due()
-    assert files_with(tmp_path, MARKER)
+    assert files_with(tmp_path, MARKER.encode())
     if delete == "tune":
         store.delete_tune("ada", tune)
     else:
         store.delete_prompt("ada", prompt)
     assert store.database.erased.wait(SECONDS)
-    assert files_with(tmp_path, MARKER) == []
+    assert files_with(tmp_path, MARKER.encode()) == []
     clock.advance(timedelta(days=1))
     assert (callbacks.deliver_due(), len(receiver.posts)) == (0, 1)
 
@@ -291,7 +282,7 @@ def test_what_was_delivered_leaves_nothing_once_its_tune_is_deleted(store, tmp_p
     callbacks.deliver_due()
     store.delete_tune("ada", tune)
     assert store.database.erased.wait(SECONDS)
-    assert files_with(tmp_path, MARKER) == []
+    assert files_with(tmp_path, MARKER.encode()) == []
 
 
 def test_one_deleted_while_it_is_posted_stays_deleted(store, tmp_path, clock):
@@ -302,7 +293,7 @@ def test_one_deleted_while_it_is_posted_stays_deleted(store, tmp_path, clock):
     callbacks.announce("ada", URL, {"id": tune, "title": MARKER})
     callbacks.deliver_due()
     assert waiting(store) == 0
-    assert files_with(tmp_path, MARKER) == []
+    assert files_with(tmp_path, MARKER.encode()) == []
 
 
 def test_what_is_deleted_unknown_or_anothers_is_announced_to_nobody(store, tmp_path, clock):
@@ -312,7 +303,7 @@ def test_what_is_deleted_unknown_or_anothers_is_announced_to_nobody(store, tmp_p
     for id in (tune, bobs, 5):
         callbacks.announce("ada", URL, {"id": id, "title": MARKER})
     assert waiting(store) == 0
-    assert files_with(tmp_path, MARKER) == []
+    assert files_with(tmp_path, MARKER.encode()) == []
 
 
 def test_a_full_disk_is_said(tmp_path, clock):
