@@ -38,7 +38,8 @@ class GenerateTab:
 
     def __init__(self, visitor: Visitor):
         self._visitor = visitor
-        self.chosen, self._prompt_id = gr.State(None), gr.State(None)
+        self.chosen = gr.State(None)
+        self._prompt_id, self._drawing_id = gr.State(None), gr.State(None)  # what is shown, what is drawn from here
         self._following = gr.Timer(FOLLOWING_SECONDS, active=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
@@ -78,23 +79,19 @@ class GenerateTab:
         buttons = [self._generate, self._cancel]
         drawing = {
             "fn": self.draw,
-            "inputs": [key, self._prompt_id, self.text, self._num_images, *self._settings.inputs],
-            "outputs": [*pictures.outputs, self._prompt_id, *buttons],
+            "inputs": [key, self._drawing_id, self.text, self._num_images, *self._settings.inputs],
+            "outputs": [*pictures.outputs, self._prompt_id, self._drawing_id, *buttons, self._following],
             "concurrency_limit": None,
             **QUIET,
         }
         self.choice = [self.text, self.chosen, self.people]
         self.choice_or_error = [*self.choice, pictures.progress]
-        self.brought_back = [*pictures.outputs, self._prompt_id, *buttons, self._following, self.text, self.chosen]
+        followed = [*pictures.outputs, self._cancel, self._following]
+        self.brought_back = [*followed, self._prompt_id, self.text, self.chosen]
         gr.on([self._generate.click, self.text.submit], **drawing)
         gr.on([self._generate.click, self._ideas.click], None, js=SHOW_PICTURES, **QUIET)
         self._cancel.click(self.cancel, [key, self._prompt_id], [self._cancel, pictures.progress], **QUIET)
-        self._following.tick(
-            self.follow,
-            [key, self._prompt_id, pictures.drawn],
-            [*pictures.outputs, *buttons, self._following],
-            **QUIET,
-        )
+        self._following.tick(self.follow, [key, self._prompt_id, pictures.drawn], followed, **QUIET)
         self.people.select(self.choose_card, [key, self.text, strength], self.choice_or_error, **QUIET)
         strength.release(self.choose, [key, self.chosen, self.text, strength], self.choice, **QUIET)
         self.example_used = self._ideas.click(
@@ -133,6 +130,8 @@ class GenerateTab:
             return
         yield self.pictures.started(generation.prompt) | {
             self._prompt_id: generation.prompt.id,
+            self._drawing_id: generation.prompt.id,
+            self._following: gr.Timer(active=False),
             **self._buttons(drawing=True),
         }
         yield from self._show(generation)
@@ -158,15 +157,15 @@ class GenerateTab:
         yield self.pictures.stand_of(ended, pictures) | self._buttons(drawing=False)
 
     def _buttons(self, *, drawing: bool) -> dict:
-        return {
-            self._generate: gr.Button(interactive=not drawing),
-            self._cancel: gr.Button("Cancel", visible=drawing, interactive=drawing),
-        }
+        return {self._generate: gr.Button(interactive=not drawing)} | self._cancelling(drawing)
+
+    def _cancelling(self, possible: bool) -> dict:
+        return {self._cancel: gr.Button("Cancel", visible=possible, interactive=possible)}
 
     def bring_back(self, request: gr.Request, browser_key: str | None, text: str) -> dict:
         """The visitor's newest prompt, as it stands, on a page that is opened; nothing where there is none.
 
-        What was written there meanwhile stays.
+        What was written there meanwhile stays, and another can be drawn before this one has ended.
         """
         studio = self._visitor.studio
         try:
@@ -181,7 +180,7 @@ class GenerateTab:
         drawing = prompt.finished_at is None
         words = {} if text else {self.text: prompt.text, self.chosen: next(iter(prompt.tune_ids), None)}
         following = {self._prompt_id: prompt.id, self._following: gr.Timer(active=drawing)}
-        return self.pictures.stand_of(prompt, []) | self._buttons(drawing=drawing) | following | words
+        return self.pictures.stand_of(prompt, []) | self._cancelling(drawing) | following | words
 
     def follow(
         self, request: gr.Request, browser_key: str | None, prompt_id: int | None, drawn: Sequence[PictureFile]
@@ -191,9 +190,9 @@ class GenerateTab:
         try:
             prompt = self._visitor.studio.get_prompt(self._visitor.owner(request, browser_key), prompt_id)
         except FaceIDError:  # deleted with its tune
-            return self.pictures.emptied() | self._buttons(drawing=False) | followed
+            return self.pictures.emptied() | self._cancelling(False) | followed
         stand = self.pictures.stand_of(prompt, drawn)
-        return stand if prompt.finished_at is None else stand | self._buttons(drawing=False) | followed
+        return stand if prompt.finished_at is None else stand | self._cancelling(False) | followed
 
     def _is_unfinished(self, owner: str, prompt_id: int | None) -> bool:
         try:
