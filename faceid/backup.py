@@ -16,7 +16,7 @@ from pathlib import Path
 from faceid.errors import SetupError
 from faceid.pictures import UNFINISHED, sync_folder
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Backup:
@@ -62,7 +62,7 @@ class Backup:
             sync_folder(self._store_path.parent)
         finally:
             draft.unlink(missing_ok=True)
-        log.info("restored %s from %s", self._store_path.name, self.path)
+        logger.info("restored %s from %s", self._store_path.name, self.path)
         return True
 
     def write(self) -> None:
@@ -129,7 +129,7 @@ class Backup:
         try:
             self.write()
         except (OSError, sqlite3.Error) as error:
-            log.error("the backup %s could not be written: %s", self.path, error)
+            logger.error("the backup %s could not be written: %s", self.path, error)
 
 
 def _draft(path: Path) -> Path:

@@ -23,7 +23,7 @@ from faceid.errors import BadURL, FaceIDError, trace_of
 from faceid.rows import free_id
 from faceid.schema import callbacks, prompts, tunes
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TRIES = 3
 FIRST_WAIT = timedelta(seconds=15)
@@ -110,7 +110,7 @@ class Callbacks:
                     continue
                 idle = self._seconds_to_next()
             except (FaceIDError, SQLAlchemyError) as error:  # the disk is full, the database is busy
-                log.error("callbacks wait for a minute: %s", type(error).__name__)
+                logger.error("callbacks wait for a minute: %s", type(error).__name__)
                 idle = LONGEST_IDLE_SECONDS
             with self._changed:
                 self._changed.wait_for(lambda before=changes: self._closed or self._changes != before, idle)
@@ -130,7 +130,9 @@ class Callbacks:
             else:
                 connection.execute(delete(callbacks).where(mine))
         if failure:
-            log.warning("callback of %d, try %d of %d: %s", row.tune_id or row.prompt_id, row.tries + 1, TRIES, failure)
+            logger.warning(
+                "callback of %d, try %d of %d: %s", row.tune_id or row.prompt_id, row.tries + 1, TRIES, failure
+            )
         self._wake()
         return True
 
@@ -156,7 +158,7 @@ class Callbacks:
         except BadURL as error:
             return str(error)
         except Exception as error:  # as in the job loop: no callback's failure ends the delivery of others
-            log.error("a callback failed: %s", trace_of(error))
+            logger.error("a callback failed: %s", trace_of(error))
             return type(error).__name__
         return None if 200 <= status < 300 else f"answered with status {status}"
 

@@ -63,10 +63,10 @@ def draw_prompt(
     `measure` judges the likeness of each picture, here and not where it is painted: the judge's session does not
     survive a fork. Where `keep` is below the number drawn, the most alike are saved, when the last is drawn.
     """
-    store.start_prompt(prompt.id)
     status, user_error = "failed", "The pictures could not be drawn: an error on this machine, not yours."
     fewer = keep if keep is not None and keep < request.num_images else None
     try:
+        store.start_prompt(prompt.id)
         with closing(paint(request)) as events:  # however this ends: what paints draws nothing else until it is closed
             for event in _judge(events, measure, fewer):
                 yield _save(prompt, request, *event, store) if isinstance(event, Judged) else event

@@ -10,7 +10,6 @@ FaceIDError
 │   ├── NotFound              no such object of this owner
 │   ├── Unavailable           this machine cannot do it; says what it can do
 │   ├── NotReady              the models are still being loaded                     .retry_after
-│   ├── NotReady              the models are still being loaded                     .retry_after
 │   ├── QueueFull             too many are waiting                                  .retry_after
 │   ├── StorageFull           the disk is full, nothing was written
 │   └── BadBody               the body of an HTTP request cannot be read

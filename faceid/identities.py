@@ -131,8 +131,9 @@ def mean_direction(vectors: "Sequence[np.ndarray]") -> "np.ndarray":
     """One vector (D,) float32 of length 1 for the vectors of several photos: the mean of their directions."""
     import numpy as np
 
-    mean = np.mean([vector / np.linalg.norm(vector) for vector in vectors], axis=0)
-    return (mean / np.linalg.norm(mean)).astype(np.float32)
+    from faceid.unit_vectors import unit
+
+    return unit(unit(np.stack(vectors)).mean(axis=0)).astype(np.float32)
 
 
 def _warnings(faces: Sequence[Face]) -> list[PhotoProblem]:

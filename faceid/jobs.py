@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from faceid.errors import Cancelled, FaceIDError, QueueFull, Unavailable, UserError, trace_of
 from faceid.lanes import Lane
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 UNREAD_EVENTS = 500
 CLOSE_SECONDS = 30
@@ -219,7 +219,7 @@ class JobQueue:
         except UserError as error:
             return "failed", error
         except BaseException as error:  # a job's failure never ends the loop, nor does a panic of a Rust library
-            log.error("job %d failed: %s", job.id, trace_of(error))
+            logger.error("job %d failed: %s", job.id, trace_of(error))
             plain = FaceIDError("The pictures could not be drawn: an error on this machine, not yours. Try again.")
             plain.__cause__ = error
             return "failed", plain

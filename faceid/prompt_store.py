@@ -62,10 +62,14 @@ class PromptStore:
             raise no_prompt(prompt_id)
         return found[0]
 
-    def find_prompt(self, prompt_id: int) -> Prompt | None:
-        """Anybody's prompt, None where it was deleted: for the work on it, which knows no owner."""
+    def find_prompt(self, prompt_id: int, *, untold: bool = False) -> Prompt | None:
+        """Anybody's prompt, for the work on it, which knows no owner; None where it was deleted.
+
+        untold: only one that has ended, and whoever waits for it was not told.
+        """
+        ended = [prompts.c.finished_at.is_not(None), prompts.c.runner.is_not(None)] if untold else []
         with self.database.reading() as connection:
-            return next(iter(self._prompts(connection, prompts.c.id == prompt_id)), None)
+            return next(iter(self._prompts(connection, prompts.c.id == prompt_id, *ended)), None)
 
     def picture_path(self, name: str) -> Path:
         """The file of a picture by its name of 256 random bits; NotFound."""

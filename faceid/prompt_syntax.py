@@ -66,12 +66,17 @@ def parse_prompt(text: str) -> ParsedPrompt:
     return ParsedPrompt(plain.strip(), tuple(tags))
 
 
+def tag_of(tune_id: int | str, strength: float = 1) -> str:
+    """The tag that names this tune in a prompt."""
+    return f"<faceid:{tune_id}:{strength:g}>"
+
+
 def name_person(text: str, tune_id: int, class_name: str, strength: float = 1) -> str:
     """`text` with this tune's tag in the place of its faceid tags, else in front; of an empty text, tag and class.
 
     The class word behind a tag of somebody else becomes this tune's.
     """
-    tag = f"<faceid:{tune_id}:{strength:g}>"
+    tag = tag_of(tune_id, strength)
 
     def rename(match: re.Match) -> str:
         named = _ID.search(match["rest"])

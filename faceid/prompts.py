@@ -93,10 +93,11 @@ class PromptStudio(Gallery):
 
     def cancel(self, owner: str, prompt_id: int) -> None:
         """Stop the owner's prompt: at once while it waits, within a step while it is drawn; one that ended stays so."""
-        self._store.get_prompt(owner, prompt_id)
+        prompt = self._store.get_prompt(owner, prompt_id)
         if job := self._jobs_of_prompts.get(prompt_id):
             job.cancel()
         self._store.fail_prompt(prompt_id, "Cancelled.", status="cancelled")
+        self._ended(prompt)  # the work, which tells it otherwise, may never begin
 
     def delete_prompt(self, owner: str, prompt_id: int) -> Prompt:
         """Remove the owner's prompt with its pictures, and stop it where it is drawn; what it was."""
@@ -151,6 +152,13 @@ class PromptStudio(Gallery):
             yield from draw_prompt(prompt, plan.request, self._paint, self._store, measure=plan.measure, keep=plan.kept)
         finally:
             self._ended(prompt)
+
+    def _cancel_deleted(self) -> None:
+        """Stop what is drawn for prompts that are gone, with a tune that they named."""
+        for reference in self._jobs_of_prompts.valuerefs():  # a list: others queue meanwhile
+            job = reference()
+            if job and not self._store.find_prompt(reference.key):
+                job.cancel()
 
     def _ended(self, prompt: Prompt) -> None:
         """The work on the prompt is over."""

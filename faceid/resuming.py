@@ -10,7 +10,7 @@ from faceid.errors import NotReady, Unavailable, UserError
 from faceid.prompts import PromptStudio
 from faceid.remembering import recall_request
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RESTARTED = "The app was restarted before this was drawn. Send it again."
 Announce = Callable[[Prompt], None]
@@ -44,7 +44,7 @@ class ResumingStudio(PromptStudio):
             else:
                 self._fail(prompt, RESTARTED)
         if again and self._wait_for_models():
-            log.info("prompts of before the restart, queued again: %d", len(again))
+            logger.info("prompts of before the restart, queued again: %d", len(again))
             for prompt in again:
                 self._redraw(prompt)
 
@@ -65,7 +65,7 @@ class ResumingStudio(PromptStudio):
             except NotReady:
                 continue
             except Unavailable as error:
-                log.error("nothing is drawn again: %s", error)
+                logger.error("nothing is drawn again: %s", error)
                 return False
             return True
 
@@ -77,7 +77,6 @@ class ResumingStudio(PromptStudio):
         """Announce the prompt where it has ended and has a callback; until that is done it is not let go."""
         if not prompt.callback or self._announce is None:
             return
-        found = self._store.find_prompt(prompt.id)
-        if found and found.finished_at:
+        if found := self._store.find_prompt(prompt.id, untold=True):
             self._announce(found)
             self._store.release_prompt(prompt.id)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from faceid.errors import FaceIDError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Rounds:
@@ -35,4 +35,4 @@ class Rounds:
         try:
             duty()
         except (FaceIDError, OSError, SQLAlchemyError) as error:
-            log.error("%s failed, and is tried again: %s", duty.__qualname__, type(error).__name__)
+            logger.error("%s failed, and is tried again: %s", duty.__qualname__, type(error).__name__)

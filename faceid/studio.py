@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from faceid.jobs import Job, JobQueue
     from faceid.store import TuneStore
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Studio(ResumingStudio):
             tune, encoded.photos, {encoded.key: encoded.tokens}, titles_decide=self._titles_decide
         )
         self._changed()
-        log.info("tune %d made; photos: %d", tune.id, len(by_hash))
+        logger.info("tune %d made; photos: %d", tune.id, len(by_hash))
         return CreatedTune(tune, created, encoded.warnings)
 
     def get_tune(self, owner: str, tune_id: int) -> Tune:
@@ -158,13 +158,15 @@ class Studio(ResumingStudio):
     def delete_tune(self, owner: str, tune_id: int) -> None:
         """Remove the tune, its photos and vectors, the prompts and pictures drawn from it, and the backup of them."""
         self._store.delete_tune(owner, tune_id)
+        self._cancel_deleted()
         self._forget()
         self._changed(deleted=True)
-        log.info("tune %d deleted", tune_id)
+        logger.info("tune %d deleted", tune_id)
 
     def delete_expired(self, moment: datetime | None = None) -> None:
         """Remove what has passed its 30 days at `moment` (default: now)."""
         if self._store.delete_expired(moment):
+            self._cancel_deleted()
             self._forget()
             self._changed()
 

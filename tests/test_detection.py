@@ -44,6 +44,15 @@ def test_a_face_is_found_where_it_is():
     assert face.score == pytest.approx(0.9)
 
 
+def test_a_face_whose_landmarks_coincide_is_none():
+    class OnePoint(DotDetector):
+        def detect(self, img, input_size):
+            boxes, landmarks = super().detect(img, input_size)
+            return boxes, np.full_like(landmarks, 100)
+
+    assert detect_faces(OnePoint(), picture()) == []
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_turned_photo_is_turned_back_and_the_places_are_the_photos(turns):
     turned = np.ascontiguousarray(np.rot90(picture(), turns))

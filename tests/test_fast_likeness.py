@@ -10,10 +10,11 @@ from flux_toys import FAST
 from faceid.flux.fast import config
 from faceid.flux.fast.evaluate import describe
 from faceid.flux.fast.training.captions import caption_of
-from faceid.flux.fast.training.measuring import Evaluator, Figures, normalise, shrink_drawn
+from faceid.flux.fast.training.measuring import Evaluator, Figures, shrink_drawn
 from faceid.flux.fast.training.obedience import obeys
 from faceid.flux.fast.training.scenes import Backgrounds
 from faceid.flux.pipeline import load_fast
+from faceid.unit_vectors import unit
 
 PHOTO = caption_of().text
 LIKE, ALIKE_BY = 0.55, 0.3  # the judge's cosine at strength 1; by how much it beats strength 0
@@ -41,7 +42,7 @@ def likeness(evaluator, face):
 
     def judge(picture):
         seen = evaluator.look(picture)
-        return 0.0 if seen is None else float(seen @ normalise(face.embedding))
+        return 0.0 if seen is None else float(seen @ unit(face.embedding))
 
     return judge
 

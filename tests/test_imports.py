@@ -78,3 +78,8 @@ def test_importing_gradio_writes_nothing_beside_it():
         create_or_modify_pyi(gradio.Textbox, "Textbox", ["an_event_that_is_none"])
     assert (stub.read_text() if stub.exists() else None) == before
     assert inspect.getsource(gradio.Textbox)
+
+
+def test_what_names_no_module_is_refused_as_without_us():
+    with without_stubs(), pytest.raises(TypeError, match="builtin"):
+        inspect.getfile("".join)

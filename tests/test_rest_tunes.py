@@ -156,6 +156,7 @@ def test_tunes_are_listed_newest_first_by_page_and_filter(calls, make_studio, ph
     assert sorted(listed("?name[]=man&name[]=girl")) == sorted([ids[0], ids[2]])
     assert listed("?model_type=lora") == listed("?branch=flux1") == []
     assert calls.connect(OTHER_KEY).get("/tunes").json() == []
+    refused(calls.client.get("/tunes?offset=10001"), 422, "offset")
     refused(calls.client.get("/tunes?limit=121&offset=-1&before_id=x"), 422, "limit", "offset", "before_id")
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import Queue
@@ -13,6 +14,7 @@ from prompts_kept import CALLBACK, ask, make_studio
 
 from faceid.base_models import find_base_model
 from faceid.domain import Prompt, PromptFields
+from faceid.errors import Cancelled
 from faceid.jobs import JobQueue
 from faceid.lease import Lease
 from faceid.loading import Loading, Models
@@ -171,6 +173,32 @@ def test_an_end_nobody_was_told_of_is_told_after_the_restart(tmp_path):
         (told,) = app.resume(1)
         assert (told.id, told.status, told.origin, len(told.pictures)) == (prompt.id, "done", "http://here", 3)
         assert app.painted == []
+
+
+def test_one_that_is_cancelled_is_told_once_whether_it_waited_or_was_drawn(tmp_path):
+    begun, release = threading.Event(), threading.Event()
+    with closing(Restarted(tmp_path)) as app:
+
+        def paint(request, index):
+            begun.set()
+            release.wait(SECONDS)
+
+        studio = make_studio(app.store, paint, jobs=app.jobs)
+        studio.resume(announce=app.told.put).join(SECONDS)
+        drawn, waiting = ask(studio, "alps", seed=1), ask(studio, "beach", seed=2)
+        jobs = [studio._jobs_of_prompts[prompt.id] for prompt in (drawn, waiting)]
+        assert begun.wait(SECONDS)
+        for prompt in (waiting, drawn):
+            studio.cancel("me", prompt.id)
+        release.set()
+        for job in jobs:
+            with pytest.raises(Cancelled):
+                list(job.events())
+        told = [app.told.get_nowait() for _ in range(app.told.qsize())]
+        assert [(prompt.id, prompt.status) for prompt in told] == [
+            (waiting.id, "cancelled"),
+            (drawn.id, "cancelled"),
+        ]
 
 
 def test_more_than_the_queue_takes_is_queued_again(tmp_path):

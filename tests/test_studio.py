@@ -16,6 +16,7 @@ from faceid.errors import (
     NotFound,
     PromptSyntaxError,
     QueueFull,
+    StorageFull,
     Unavailable,
 )
 from faceid.jobs import JobQueue
@@ -322,6 +323,32 @@ def test_what_paints_is_stopped_where_a_picture_cannot_be_kept(make_studio):
         list(job.events())
     assert closed.is_set()
     assert "There is no prompt" in str(caught.value)
+
+
+def test_a_tune_that_is_deleted_is_not_drawn_to_the_end(studio, astronaut):
+    tune = studio.create_tune("me", [astronaut], WOMAN).tune
+    generation = studio.generate("me", PromptFields(text=f"<faceid:{tune.id}> woman", steps=50, num_images=8))
+    events = generation.events()
+    while not isinstance(event := next(events), StepDone):
+        pass
+    studio.delete_tune("me", tune.id)
+    with pytest.raises(Cancelled):
+        list(events)
+    assert event.step == 1
+
+
+def test_a_prompt_that_cannot_be_begun_has_failed(make_studio, monkeypatch):
+    studio = make_studio()
+
+    def start_prompt(prompt_id):
+        raise StorageFull("The disk is full.")
+
+    monkeypatch.setattr(studio._store, "start_prompt", start_prompt)
+    generation = studio.generate("me", PromptFields(text="woman"))
+    with pytest.raises(StorageFull):
+        list(generation.events())
+    kept = studio.get_prompt("me", generation.prompt.id)
+    assert (kept.status, kept.user_error) == ("failed", "The disk is full.")
 
 
 def test_a_reader_who_leaves_cancels_and_one_who_never_came_does_not(studio):

@@ -18,6 +18,7 @@ from faceid.faces.packs import load_face_pack
 from faceid.flux.pipeline import load_engine
 from faceid.jobs import JobQueue
 from faceid.loading import Loading, Models
+from faceid.prompt_syntax import tag_of
 from faceid.protocols import IdentityEncoder
 from faceid.store import TuneStore
 from faceid.studio import Studio
@@ -127,7 +128,7 @@ def measure_fast(rounds: int = ROUNDS, steps: int = STEPS) -> Measurement:
 
 def draw(studio: Studio, tune_id: int, steps: int = STEPS) -> PictureFile:
     """One picture of the tune's person."""
-    fields = PromptFields(f"<faceid:{tune_id}:1> woman trekking in the alps", num_images=1, steps=steps, seed=1)
+    fields = PromptFields(f"{tag_of(tune_id)} woman trekking in the alps", num_images=1, steps=steps, seed=1)
     (picture,) = [event for event in studio.generate(OWNER, fields).events() if isinstance(event, PictureFile)]
     return picture
 

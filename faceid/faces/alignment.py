@@ -32,9 +32,19 @@ def estimate_transform(landmarks: np.ndarray) -> np.ndarray:
     points = np.asarray(landmarks, np.float32)
     if points.shape != (5, 2):
         raise ValueError(f"landmarks: {points.shape} is not (5, 2).")
-    transform, _ = cv2.estimateAffinePartial2D(points, FFHQ_TEMPLATE, method=cv2.LMEDS)
+    transform = _fit_template(points)
     if transform is None:
         raise ValueError("landmarks: the five points do not span a face.")
+    return transform
+
+
+def spans_face(landmarks: np.ndarray) -> bool:
+    """Whether `landmarks` (5, 2) can be aligned: points that coincide cannot."""
+    return _fit_template(np.asarray(landmarks, np.float32)) is not None
+
+
+def _fit_template(points: np.ndarray) -> np.ndarray | None:
+    transform, _ = cv2.estimateAffinePartial2D(points, FFHQ_TEMPLATE, method=cv2.LMEDS)
     return transform
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
+from faceid.faces.alignment import spans_face
+
 DETECTION_SIDE = 640  # px, what SCRFD and CenterFace are used at; a smaller photo is not enlarged
 CLOSE_UP_SIDE = 256  # SCRFD overlooks a face that fills a 640 px picture
 WIDE_SIDE = 1280  # a face of 48 px in a photo of 4096 has 15 px here
@@ -47,7 +49,7 @@ class Detection(NamedTuple):
 
 
 def detect_faces(detector: Detector, rgb: np.ndarray) -> list[Detection]:
-    """All faces of a photo (H, W, 3) uint8, the largest first; empty where there is none.
+    """All faces of a photo (H, W, 3) uint8 that can be aligned, the largest first; empty where there is none.
 
     A face that lies on its side or its head is detected once more with the photo turned: its landmarks are better so.
     """
@@ -81,7 +83,8 @@ def _detect_once(detector: Detector, rgb: np.ndarray, longest_side: int, turns: 
         corners = _map_points(box[:4].reshape(2, 2) / scale, rgb.shape, turns)
         left_top, right_bottom = corners.min(axis=0), corners.max(axis=0)
         points = _map_points(points / scale, rgb.shape, turns)
-        found.append(Detection((*left_top.tolist(), *right_bottom.tolist()), points, float(box[4]), turns))
+        if spans_face(points):
+            found.append(Detection((*left_top.tolist(), *right_bottom.tolist()), points, float(box[4]), turns))
     return sorted(found, key=lambda face: face.area, reverse=True)
 
 

@@ -19,6 +19,7 @@ from faceid.faces.alignment import align_landmarks
 from faceid.faces.analyzer import FaceAnalyzer
 from faceid.faces.packs import FacePack, load_judge_pack
 from faceid.protocols import Likeness
+from faceid.unit_vectors import unit
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +86,9 @@ def compare(vector: np.ndarray, references: Sequence[np.ndarray], scale: Scale) 
 
     The similarity is the cosine to their template, the mean of the unit vectors; a copy is told by the nearest one.
     """
-    photos = _unit(np.stack(references))  # (P, D)
-    face = _unit(vector)
-    similarity = float(face @ _unit(photos.mean(axis=0)))
+    photos = unit(np.stack(references))  # (P, D)
+    face = unit(vector)
+    similarity = float(face @ unit(photos.mean(axis=0)))
     fair, strong, copy, _ = _fit_to_person(scale, photos)
     if float((photos @ face).max()) >= copy:
         return Likeness("copy", similarity)
@@ -103,16 +104,10 @@ def _fit_to_person(scale: Scale, photos: np.ndarray) -> Scale:
     """
     if len(photos) < 2:
         return scale
-    others = _unit(photos.sum(axis=0) - photos)  # (P, D)
+    others = unit(photos.sum(axis=0) - photos)  # (P, D)
     reached = float(np.median((photos * others).sum(axis=1)))
     shift = float(np.clip(reached - scale.typical, -MOST_SHIFT, MOST_SHIFT))
     return scale._replace(strong=scale.strong + shift)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Unit vectors along the last axis, float64; what has no length stays zero."""
-    vectors = np.asarray(vectors, np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def load_judge(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from faceid.unit_vectors import unit
+
 # The cosine from which two embeddings count as one person's.
 # antelopev2: insightface's own demo calls two faces different below 0.2, likely the same below 0.28, else the same.
 # offline: dlib's rule is a distance of 0.6, a cosine of 0.5 at the usual length of a centred descriptor (0.6), and 0.50
@@ -22,8 +24,7 @@ def find_odd_ones(embeddings: Sequence[np.ndarray], face_pack: str) -> list[int]
     Photos are linked where their cosine reaches SAME_PERSON_COSINE, so a chain of similar photos holds together
     frontal and profile. The largest group is the person; of equal groups the one with the earliest photo.
     """
-    vectors = np.stack(embeddings).astype(np.float64)  # (N, D)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = unit(np.stack(embeddings))  # (N, D)
     linked = vectors @ vectors.T >= SAME_PERSON_COSINE[face_pack]
     groups: list[set[int]] = []
     for index in range(len(vectors)):

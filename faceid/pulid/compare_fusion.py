@@ -20,6 +20,7 @@ from faceid.errors import InvalidPhotos
 from faceid.faces.analyzer import FaceAnalyzer
 from faceid.faces.packs import load_face_pack
 from faceid.settings import FACE_PACKS
+from faceid.unit_vectors import unit
 
 FALSE_ACCEPT_RATE = 0.01
 Weigh = Callable[[Sequence[Face]], np.ndarray]
@@ -32,7 +33,7 @@ def _sharpness(face: Face) -> float:
 def _agreement(faces: Sequence[Face]) -> np.ndarray:
     """The cosine of each face to the mean of the others, not below 0."""
     vectors = _vectors(faces)
-    return np.clip((vectors * _unit(vectors.sum(0) - vectors)).sum(1), 0, None)
+    return np.clip((vectors * unit(vectors.sum(0) - vectors)).sum(1), 0, None)
 
 
 RULES: dict[str, Weigh] = {
@@ -54,7 +55,7 @@ def leave_one_out(people: Sequence[Sequence[Face]]) -> Iterator[tuple[str, float
     person = np.repeat(np.arange(len(people)), [len(faces) for faces in people])  # (N,)
     rest = [[other for other in faces if other is not face] for faces in people for face in faces]
     for name, weigh in RULES.items():
-        templates = _unit(np.stack([weigh(faces) @ _vectors(faces) for faces in rest]))
+        templates = unit(np.stack([weigh(faces) @ _vectors(faces) for faces in rest]))
         yield name, *_rates(templates @ probes.T, person)
     yield "each apart, the nearest", *_rates(np.stack([(_vectors(f) @ probes.T).max(0) for f in rest]), person)
     yield "one photo", *_rates(np.stack([_vectors(faces[:1])[0] for faces in rest]) @ probes.T, person)
@@ -69,11 +70,7 @@ def _rates(scores: np.ndarray, person: np.ndarray) -> tuple[float, float]:
 
 
 def _vectors(faces: Sequence[Face]) -> np.ndarray:
-    return _unit(np.stack([face.embedding for face in faces]).astype(np.float64))  # (P, D)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return unit([face.embedding for face in faces])  # (P, D)
 
 
 def read_people(folder: Path, analyzer: FaceAnalyzer) -> list[list[Face]]:

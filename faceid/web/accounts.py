@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabl
 
 from faceid.errors import NotAdmitted, Unavailable
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"hf_[A-Za-z0-9_.\-]{17,4000}", re.ASCII)
 LOGIN_PACKAGES = ("authlib", "itsdangerous")
@@ -67,7 +67,7 @@ def can_log_in(find: Callable[[str], object] = find_spec) -> bool:
     """Whether what Gradio's login needs is installed; the log says what is missing."""
     missing = [name for name in LOGIN_PACKAGES if find(name) is None]
     if missing:
-        log.warning("no login: %s is not installed; pip install gradio[oauth]", " and ".join(missing))
+        logger.warning("no login: %s is not installed; pip install gradio[oauth]", " and ".join(missing))
     return not missing
 
 
@@ -79,7 +79,7 @@ def _not_a_token() -> NotAdmitted:
 
 
 def _not_reached(error: Exception) -> Unavailable:
-    log.warning("the Hub could not say whose a token is: %s", type(error).__name__)
+    logger.warning("the Hub could not say whose a token is: %s", type(error).__name__)
     return Unavailable(
         "The Hugging Face Hub cannot be asked now whose this hf_ token is. Try again in a minute, or give a key of "
         "your own choice that does not begin with hf_."

@@ -11,6 +11,7 @@ import gradio as gr
 
 from faceid.domain import Tune
 from faceid.identities import PhotoCheck
+from faceid.prompt_syntax import tag_of
 
 _PEOPLE = """
 {{#if value.cards.length}}<div class="people">
@@ -154,7 +155,7 @@ def cards_of(tunes: Sequence[tuple[Tune, bytes]], *, chosen: int | None = None, 
             "title": tune.title,
             "name": tune.name,
             "photos": "1 photo" if tune.num_photos == 1 else f"{tune.num_photos} photos",
-            "tag": f"<faceid:{tune.id}:1>",
+            "tag": tag_of(tune.id),
             "expires": f"{tune.expires_at.day} {tune.expires_at:%B %Y}",
             "thumbnail": _data_uri(thumbnail),
             "chosen": tune.id == chosen,

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from faceid.errors import FaceIDError, trace_of
 from faceid.web.guard import OUR_FAULT
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MISSHAPEN = "A value is missing, or not of the kind this takes. The page may be an old one: load it again."
 LOOK_SECONDS = 0.02  # between two looks of Gradio's queue for an event to begin; its own 0.001 keep a core at 7 %
@@ -61,7 +61,7 @@ class Page(gr.Blocks):
         except gr.Error as error:  # of a component: a number out of its range, a choice that is none
             raise gr.Error(str(error.message), print_exception=False) from None
         except Exception as error:  # whatever a component stumbled over: the value was the caller's
-            log.info("an event was refused: %s", type(error).__name__)
+            logger.info("an event was refused: %s", type(error).__name__)
             raise gr.Error(MISSHAPEN, print_exception=False) from None
 
     async def process_api(self, *args: Any, **named: Any) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Page(gr.Blocks):
         except FaceIDError as error:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception as error:  # the page's edge: whatever it was, it is answered
-            log.error("an event failed: %s", trace_of(error))
+            logger.error("an event failed: %s", trace_of(error))
             raise gr.Error(OUR_FAULT, print_exception=False) from None
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from faceid.errors import trace_of
 from faceid.limits import LIMITS
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ROUTES = "/gradio_api/"
 FILES = f"{ROUTES}file="
@@ -76,7 +76,7 @@ class Guard:
             await self.app(scope, _limited(receive, limit), private)
         except Exception as error:  # the HTTP edge: whatever it was, it is answered
             if private.started:  # a stream of a session that is over, or of none
-                log.info("a stream was ended: %s", type(error).__name__)
+                logger.info("a stream was ended: %s", type(error).__name__)
                 await private.end()
             else:
                 await _answer_to(error, path, limit)(scope, receive, private)
@@ -144,12 +144,12 @@ def _answer_to(error: Exception, path: str, limit: int) -> JSONResponse:
     """What the caller is told; the log gets no message of an error, which may quote a prompt or a key."""
     if isinstance(error, _TooLarge):
         return _too_large(limit)
-    log.info("%s failed: %s", path.split("/")[2].partition("=")[0], type(error).__name__)
+    logger.info("%s failed: %s", path.split("/")[2].partition("=")[0], type(error).__name__)
     if isinstance(error, (KeyError, FnIndexInferError)):
         return _say(404, NO_ENDPOINT)
     if path.startswith(CALLS) and isinstance(error, (TypeError, ValueError)):
         return _say(422, str(error))  # Gradio's, of parameters that are missing or not known
-    log.error("%s", trace_of(error))
+    logger.error("%s", trace_of(error))
     return _say(500, OUR_FAULT)
 
 

@@ -9,6 +9,7 @@ from faceid.base_models import BaseModel
 from faceid.domain import Note, PictureFile, Prompt, StepDone, Tune
 from faceid.errors import FaceIDError
 from faceid.finishes import FINISHES, ORDER, FinishStep
+from faceid.prompt_syntax import tag_of
 from faceid.studio import CreatedTune
 
 # What stands in a caption for a band; never a percentage.
@@ -19,8 +20,6 @@ LIKENESS = {
     "copy": "nearly a copy of a photo",
     "not measurable": "likeness not measurable",
 }
-
-
 TITLES = {finish.name: finish.title for finish in FINISHES}
 # A pack that is not known by a name: its models are of two Python packages.
 READERS = {"offline": "two small models that were installed with this app"}
@@ -85,7 +84,7 @@ def tune_json(tune: Tune, created: CreatedTune | None = None) -> TuneJSON:
         updated_at=iso(tune.updated_at),
         trained_at=iso(tune.created_at),
         expires_at=iso(tune.expires_at),
-        tag=f"<faceid:{tune.id}:1>",
+        tag=tag_of(tune.id),
         existing=bool(created and not created.created),
         warnings=[f"{warning.photo}: {warning.message}" for warning in created.warnings] if created else [],
     )

@@ -34,7 +34,7 @@ from faceid.errors import (
 )
 from faceid.web.guard import OUR_FAULT
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STATUS: dict[type[FaceIDError], int] = {  # the first that fits
     InvalidRequest: 422,
@@ -66,7 +66,7 @@ def answer_error(error: FaceIDError) -> JSONResponse:
     """The refusal of one of the project's errors; those that are not the caller's to mend are told plainly."""
     status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), None)
     if status is None:
-        log.error("%s: %s", type(error).__name__, error)
+        logger.error("%s: %s", type(error).__name__, error)
         return answer(500, OUR_FAULT)
     text, headers = str(error), {}
     field = error.field if isinstance(error, InvalidRequest) else None
@@ -139,7 +139,7 @@ class Edge:
         try:
             await self._app(scope, receive, send)
         except Exception as error:  # whatever it was: the server would log its text, which may quote a prompt
-            log.error("%s %s failed: %s", scope["method"], _route(scope), trace_of(error))
+            logger.error("%s %s failed: %s", scope["method"], _route(scope), trace_of(error))
 
 
 def _route(scope: Scope) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from pydantic import BaseModel
 
+from faceid.prompt_syntax import tag_of
 from faceid.validation import LARGEST_ID
 from faceid.web.forms import read_body
 from faceid.web.rest_schemas import PROMPT_ID, TUNE_ID, ErrorOut
@@ -13,6 +14,7 @@ from faceid.web.rest_schemas import PROMPT_ID, TUNE_ID, ErrorOut
 Body = Annotated[Mapping[str, Any], Depends(read_body)]
 Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=120, description="how many at most")]
+Offset = Annotated[int, Query(ge=0, le=10_000, description="further on, use before_id")]
 BeforeId = Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="only older: the last id of the page before")]
 
 REFUSALS = {
@@ -36,7 +38,7 @@ EXAMPLES = {
         "image_urls": ["https://i.imgur.com/HLHBnl9.jpeg"],
     },
     "prompt": {
-        "text": f"<faceid:{TUNE_ID}:1> woman trekking in the alps",
+        "text": f"{tag_of(TUNE_ID)} woman trekking in the alps",
         "negative_prompt": "",
         "super_resolution": True,
         "face_correct": True,

@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 
 from faceid.base_models import DEFAULT_ALIAS
 from faceid.domain import Prompt
 from faceid.errors import InvalidRequest, NotFound
+from faceid.prompt_syntax import tag_of
 from faceid.web.rest_context import RestContext, answer_json, carry_quota, origin_of
 from faceid.web.rest_fields import PromptIn
-from faceid.web.rest_openapi import BeforeId, Body, Id, Limit, accepts, refusals
+from faceid.web.rest_openapi import BeforeId, Body, Id, Limit, Offset, accepts, refusals
 from faceid.web.rest_reading import check_callback, prompt_fields, read_fields
 from faceid.web.rest_schemas import PromptOut
-
-Offset = Annotated[int, Query(ge=0, le=10_000, description="further on, use before_id")]
 
 
 def prompt_routes(context: RestContext) -> APIRouter:
@@ -89,7 +88,7 @@ def _check_base_model(context: RestContext, owner: str, tune_id: int) -> None:
     default = context.studio.loaded_models[0]
     raise InvalidRequest(
         f"tune_id: {tune.id} is a faceid tune, and a base model draws. Send this to /tunes/{default.tune_id}/prompts "
-        f"and name the tune in the text: <faceid:{tune.id}:1> {tune.name}.",
+        f"and name the tune in the text: {tag_of(tune.id)} {tune.name}.",
         field="tune_id",
     )
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from faceid.base_models import find_base_model
 from faceid.domain import Prompt, Tune
+from faceid.prompt_syntax import tag_of
 from faceid.web.presenting import iso
 
 TUNE_ID, PROMPT_ID = 135297048731921, 135298110447368
@@ -65,7 +66,7 @@ class PromptOut(BaseModel):
     model_config = ConfigDict(title="Prompt")
 
     id: Annotated[int, Field(examples=[PROMPT_ID])]
-    text: Annotated[str, Field(examples=[f"<faceid:{TUNE_ID}:1> man trekking in the alps"])]
+    text: Annotated[str, Field(examples=[f"{tag_of(TUNE_ID)} man trekking in the alps"])]
     negative_prompt: str
     cfg_scale: float
     steps: int

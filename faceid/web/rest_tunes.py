@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from faceid.domain import PromptFields, Tune, Upload
 from faceid.errors import FaceIDError, InvalidRequest
 from faceid.prompt_syntax import name_person, parse_prompt
-from faceid.validation import LARGEST_ID, check_photo_count, check_tune_fields
+from faceid.validation import check_photo_count, check_tune_fields
 from faceid.web.rest_context import RestContext, answer_json, carry_quota, origin_of
 from faceid.web.rest_fields import TuneChanges, TuneIn
-from faceid.web.rest_openapi import BeforeId, Body, Id, Limit, accepts, refusals
+from faceid.web.rest_openapi import BeforeId, Body, Id, Limit, Offset, accepts, refusals
 from faceid.web.rest_reading import MOST_BYTES, check_callback, prompt_fields, read_fields, tune_fields
 from faceid.web.rest_schemas import TuneOut
 
@@ -53,7 +53,7 @@ def tune_routes(context: RestContext) -> APIRouter:
         request: Request,
         owner: Owner,
         limit: Limit = 20,
-        offset: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
+        offset: Offset = 0,
         before_id: BeforeId = None,
         title: Annotated[str | None, Query(description="a part of the title, in any case")] = None,
         name: Annotated[list[str], Query(alias="name[]", description="class words")] = [],  # noqa: B006  FastAPI copies

@@ -20,7 +20,7 @@ from faceid.web.rest_context import origin_of
 from faceid.web.snippets import curl_snippet, python_snippet
 from faceid.web.tunes_tab import TunesTab
 from faceid.web.uploads import KEPT_SECONDS
-from faceid.web.visitor import QUIET, Visitor
+from faceid.web.visitor import CARDS_SHOWN, NO_TUNES, QUIET, Visitor
 
 TITLE = "FaceID for Flux"
 ONE_SENTENCE = "Photos of a face become a *tune*; a prompt that names it becomes pictures of that person."
@@ -93,11 +93,12 @@ def build_page(studio: Studio, owners: Owners, notices: Notices) -> gr.Blocks:
             except NotAdmitted as error:
                 nobody = cards.no_cards(str(error))
                 return nobody, nobody, gr.skip(), None, *_snippets(request, None, needs_key=True)
-            all_tunes, mine = visitor.cards(owner, limit=shown), studio.list_tunes(owner, limit=shown)
-            chosen = chosen if chosen in [tune.id for tune in mine] else None
+            mine = visitor.tunes(owner, shown)
+            chosen = chosen if chosen in [tune.id for tune, _ in mine] else None
+            people = cards.cards_of(mine[:CARDS_SHOWN], chosen=chosen, empty=NO_TUNES)
             more = gr.Button(visible=len(mine) == shown)
-            snippets = _snippets(request, mine[0] if mine else None, needs_key=owner != LOCAL)
-            return visitor.cards(owner, chosen), all_tunes, more, chosen, *snippets
+            snippets = _snippets(request, mine[0][0] if mine else None, needs_key=owner != LOCAL)
+            return people, cards.cards_of(mine, empty=NO_TUNES), more, chosen, *snippets
 
         def open_page(request: gr.Request, kept: str | None, text: str) -> dict:
             key = kept or (None if owners.admitted else secrets.token_hex(32))

@@ -1,7 +1,6 @@
 """What every page event needs: the studio, whose event it is, and the photo of the example. Knows no layout."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,13 @@ class Visitor:
         """Whose event this is; NotAdmitted as in Owners."""
         return self.owners.of_page(request.headers, browser_key, logged_in_user(request))
 
-    def cards(self, owner: str, chosen: int | None = None, limit: int = CARDS_SHOWN) -> Mapping[str, Any]:
+    def tunes(self, owner: str, limit: int = CARDS_SHOWN) -> list[tuple[Tune, bytes]]:
+        """The newest tunes, each with its face."""
+        return [(tune, self.studio.thumbnail(owner, tune.id)) for tune in self.studio.list_tunes(owner, limit=limit)]
+
+    def cards(self, owner: str, chosen: int | None = None) -> dict[str, Any]:
         """The newest tunes as cards."""
-        tunes = self.studio.list_tunes(owner, limit=limit)
-        return cards.cards_of(
-            [(tune, self.studio.thumbnail(owner, tune.id)) for tune in tunes], chosen=chosen, empty=NO_TUNES
-        )
+        return cards.cards_of(self.tunes(owner), chosen=chosen, empty=NO_TUNES)
 
     def tune_or_example(self, owner: str, tune_id: int | None) -> Tune:
         """The tune that was chosen, else the newest, else one made from the example photo."""

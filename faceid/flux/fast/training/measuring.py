@@ -20,6 +20,7 @@ from faceid.flux.fast.training.obedience import obeys
 from faceid.flux.fast.training.scenes import Backgrounds
 from faceid.flux.pipeline import Engine
 from faceid.sizes import aspect_ratio_size
+from faceid.unit_vectors import unit
 
 STEPS, GUIDANCE = 8, 3.5
 PLAIN = caption_of().text
@@ -84,7 +85,7 @@ class Evaluator:
         file = io.BytesIO()
         picture.save(file, "PNG")
         try:
-            return normalise(self._judge.detect_face(Upload("drawn.png", file.getvalue())).embedding)
+            return unit(self._judge.detect_face(Upload("drawn.png", file.getvalue())).embedding)
         except InvalidPhotos:
             return None
 
@@ -95,7 +96,7 @@ def measure_likeness(evaluator: Evaluator, people: Sequence[Face], *, seed: int)
     A picture in which no face is found is like nobody: its cosine is 0, its rank the last.
     """
     figures = Figures()
-    gallery = np.stack([normalise(face.embedding) for face in people])
+    gallery = unit(np.stack([face.embedding for face in people]))
     for strength in STRENGTHS:
         pictures = [evaluator.draw(face, PLAIN, strength, own) for own, face in enumerate(people, seed)]
         seen = [evaluator.look(picture) for picture in pictures]
@@ -109,7 +110,7 @@ def measure_likeness(evaluator: Evaluator, people: Sequence[Face], *, seed: int)
 
 def measure_oblong(evaluator: Evaluator, people: Sequence[Face], *, seed: int) -> dict[str, tuple[float, float]]:
     """For some aspect ratios the share of faces found and their mean cosine, at strength 1."""
-    gallery, figures = np.stack([normalise(face.embedding) for face in people]), {}
+    gallery, figures = unit(np.stack([face.embedding for face in people])), {}
     for ratio in RATIOS:
         size = aspect_ratio_size(evaluator.base_model, ratio)
         pictures = [evaluator.draw(face, PLAIN, 1.0, own, size) for own, face in enumerate(people, seed)]
@@ -130,11 +131,6 @@ def measure_obedience(evaluator: Evaluator, people: Sequence[Face], *, seed: int
 
     plain = draw(PLAIN)
     return {name: share_obeyed(caption) for name, caption in list_captions().items()}
-
-
-def normalise(vector: np.ndarray) -> np.ndarray:
-    """A vector (D,), other than 0, at length 1."""
-    return vector / np.linalg.norm(vector)
 
 
 def shrink_drawn(picture: Image.Image) -> np.ndarray:
