@@ -10,6 +10,7 @@ from typing import Any
 
 from faceid.base_models import BaseModel
 from faceid.domain import GenerationRequest, PromptFields, Upload
+from faceid.errors import InvalidRequest
 
 
 def remember_request(fields: PromptFields, request: GenerationRequest, model: BaseModel) -> dict[str, Any]:
@@ -21,8 +22,13 @@ def remember_request(fields: PromptFields, request: GenerationRequest, model: Ba
 
 
 def recall_request(remembered: Mapping[str, Any]) -> tuple[PromptFields, str]:
-    """The fields and the words that `remember_request` kept."""
+    """The fields and the words that `remember_request` kept. InvalidRequest: another version of the app kept them."""
     given = {name: _from_json(value) for name, value in remembered["fields"].items()}
+    if unknown := given.keys() - {field.name for field in fields_of(PromptFields)}:
+        names = ", ".join(sorted(unknown))
+        raise InvalidRequest(
+            f"{names}: another version of this app took it, and this one cannot. Ask anew.", field=names
+        )
     return PromptFields(**given), remembered["words"]
 
 

@@ -49,8 +49,8 @@ class ResumingStudio(PromptStudio):
                 self._redraw(prompt)
 
     def _redraw(self, prompt: Prompt) -> None:
-        fields, words = recall_request(prompt.request)
         try:
+            fields, words = recall_request(prompt.request)
             plan = self._plan(prompt.owner, fields, words)
         except UserError as error:
             self._fail(prompt, str(error))

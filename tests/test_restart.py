@@ -1,6 +1,7 @@
 """Prompts through a restart: none is lost, none is done twice, whenever the app dies."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from faceid.lease import Lease
 from faceid.loading import Loading, Models
 from faceid.prompts import _new_prompt
 from faceid.resuming import RESTARTED
-from faceid.store import TuneStore
+from faceid.store import DATABASE_FILE, TuneStore
 
 HERE = Path(__file__).parent
 SECONDS = 30  # only ever waited for by a test that fails
@@ -139,6 +140,17 @@ def test_a_base_model_that_is_gone_fails_with_the_ones_there_are(tmp_path):
         (prompt,) = app.resume(1)
         assert prompt.status == "failed"
         assert "Loaded: flux1-schnell" in prompt.user_error
+
+
+def test_what_another_version_took_fails_and_the_next_is_drawn(tmp_path):
+    with another_process(tmp_path, "alps", "beach") as process:
+        let_paint(process, 0)
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database, database:
+        database.execute("UPDATE prompts SET request = json_set(request, '$.fields.glitter', 1) WHERE text = 'alps'")
+    with closing(Restarted(tmp_path)) as app:
+        states = {prompt.text: (prompt.status, prompt.user_error) for prompt in app.resume(2)}
+    assert states["alps"] == ("failed", "glitter: another version of this app took it, and this one cannot. Ask anew.")
+    assert states["beach"] == ("done", None)
 
 
 def test_it_waits_for_the_models(tmp_path):
