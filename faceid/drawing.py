@@ -25,6 +25,10 @@ class Generation:
     job: "Job"
     store: "TuneStore"
 
+    def is_deleted(self) -> bool:
+        """Whether the prompt is gone, with its pictures: it was deleted, or a tune of it was."""
+        return self.store.find_prompt(self.prompt.id) is None
+
     def as_of(self, pictures: Sequence[PictureFile], status: str, user_error: str | None = None) -> Prompt:
         """The prompt as it stands for who has followed it: with the notes on what turned out while it was drawn."""
         kept = self.store.find_prompt(self.prompt.id)

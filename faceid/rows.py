@@ -18,7 +18,9 @@ def no_prompt(prompt_id: int) -> NotFound:
 
 def no_tune(tune_id: int) -> NotFound:
     """The one error for a tune that is unknown, expired or somebody else's."""
-    return NotFound(f"There is no tune {tune_id} of yours. Tunes are deleted 30 days after they were made.")
+    return NotFound(
+        f"There is no tune {tune_id} of yours. A tune is gone once it is deleted, and 30 days after it was made."
+    )
 
 
 def check_tune(connection: Connection, owner: str, tune_id: int) -> None:

@@ -1,5 +1,6 @@
 """faceid.web.generate_tab: a page that is opened shows its visitor's last prompt, and follows it until it is drawn."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import gradio as gr
@@ -9,9 +10,9 @@ from prompts_kept import make_studio
 from starlette.requests import Request
 from tunes_kept import KEY, make_photo
 
-from faceid.domain import Prompt, Tune
+from faceid.domain import GenerationRequest, Prompt, Tune
 from faceid.store import TuneStore
-from faceid.web.generate_tab import GenerateTab
+from faceid.web.generate_tab import DELETED, GenerateTab
 from faceid.web.owners import LOCAL, Owners
 from faceid.web.visitor import Visitor
 
@@ -21,8 +22,13 @@ PROMPT = Prompt(0, LOCAL, "a woman", "fast", parameters={"num_images": 2})
 
 @pytest.fixture
 def tab(store) -> GenerateTab:
+    return make_tab(store, lambda *_: None)
+
+
+def make_tab(store: TuneStore, before: Callable[[GenerationRequest, int], None]) -> GenerateTab:
+    """The tab of somebody at home; `before` is called before each picture."""
     with gr.Blocks():
-        visitor = Visitor(make_studio(store, lambda *_: None), Owners(b"secret", local=True), gr.BrowserState(None))
+        visitor = Visitor(make_studio(store, before), Owners(b"secret", local=True), gr.BrowserState(None))
         return GenerateTab(visitor)
 
 
@@ -129,3 +135,28 @@ def test_pictures_go_with_their_tune(tab, store):
     gone = followed(tab, prompt, shown["drawn"])
     assert (gone["gallery"], gone["drawn"], gone["details"], gone["following"].active) == ([], [], None, False)
     assert brought_back(tab)["prompt_id"] == before.id
+
+
+def test_a_picture_that_was_deleted_meanwhile_cannot_be_picked_and_tells_no_path(tab, store):
+    prompt = draw(store, PROMPT, pictures=1)
+    shown = store.get_prompt(LOCAL, prompt.id).pictures
+    first = gr.EventData(None, {"index": 0})
+    assert tab.pictures.pick(first, shown)[-1] == shown[0].path
+    store.delete_prompt(LOCAL, prompt.id)
+    with pytest.raises(gr.Error, match=r"^'This picture is not there any more\. Draw it again\.'$"):
+        tab.pictures.pick(first, shown)
+
+
+def test_a_page_that_draws_what_is_deleted_shows_nothing_of_it(store):
+    def delete_before_the_second(request: GenerationRequest, index: int) -> None:
+        if index == 1:
+            (prompt,) = store.list_prompts(LOCAL)
+            store.delete_prompt(LOCAL, prompt.id)
+
+    tab = make_tab(store, delete_before_the_second)
+    settings = [component.value for component in tab._settings.inputs]
+    *_, ended = tab.draw(HERE, None, None, "a woman", 3, *settings)
+    shown = _named(tab, ended)
+    assert (shown["gallery"], shown["drawn"], shown["details"]) == ([], [], None)
+    assert shown["progress"]["line"] == DELETED
+    assert shown["generate"].interactive

@@ -29,6 +29,7 @@ IDEAS = (
 SHOW_PICTURES = "() => document.getElementById('gallery').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 FOLLOWING_SECONDS = 1.0  # how often the page looks how far that is which it did not ask for itself
 BUSY = "Your last pictures are still being drawn. Wait for them, or press Cancel first."
+DELETED = "These pictures were deleted while they were drawn, or the person in them was."
 NO_PROMPT = "The prompt is empty. Say what to draw, or click an idea."
 DRAWN_FROM = "It was drawn from a picture, which its file does not hold: choose that under “Start from a picture”."
 
@@ -153,8 +154,10 @@ class GenerateTab:
             status = "cancelled"
         except FaceIDError as error:
             status, user_error = "failed", str(error)
-        ended = generation.as_of(pictures, status, user_error)
-        yield self.pictures.stand_of(ended, pictures) | self._buttons(drawing=False)
+        stand = self.pictures.stand_of(generation.as_of(pictures, status, user_error), pictures)
+        if generation.is_deleted():
+            stand = self.pictures.emptied() | {self.pictures.progress: cards.failed(DELETED)}
+        yield stand | self._buttons(drawing=False)
 
     def _buttons(self, *, drawing: bool) -> dict:
         return {self._generate: gr.Button(interactive=not drawing)} | self._cancelling(drawing)

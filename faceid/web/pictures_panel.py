@@ -4,6 +4,7 @@ Knows prompts and pictures as they are stored, not how they are drawn.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -57,7 +58,8 @@ class PicturesPanel:
     def pick(self, event: gr.EventData, drawn: Sequence[PictureFile]) -> tuple:
         """A picture was clicked: its seed and its file are at hand."""
         index = event_value(event, "index")
-        if not isinstance(index, int) or not 0 <= index < len(drawn):
+        there = isinstance(index, int) and 0 <= index < len(drawn) and Path(drawn[index].path).is_file()
+        if not there:  # deleted meanwhile, in another tab or by its tune's end
             raise gr.Error("This picture is not there any more. Draw it again.", print_exception=False)
         picture = drawn[index]
         return (
